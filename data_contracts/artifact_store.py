@@ -1,0 +1,223 @@
+"""The artifact store: immutable directories, each named by the hash of what made it.
+
+An artifact is published in one step: its files are written to a temporary directory on the same file system, hashed,
+flushed, the manifest is written last, and the directory is renamed into place. So a kill at any moment leaves either a
+whole artifact or none. Making an artifact that is already there does nothing.
+"""
+
+import errno
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from data_contracts.errors import InputError, IntegrityError, StorageError, examples
+from data_contracts.manifest import MANIFEST_NAME, Identity, Manifest, digest_of, file_hash, list_files, read_manifest
+
+Headline = Mapping[str, str | int | float | bool | None]
+"""The few figures that are shown for an artifact wherever it is listed."""
+
+SHORT = 16
+"""Hex digits of an id that name an artifact's directory and stand for it on screen."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published artifact, opened by id."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """Hash of what made it, 64 hex digits."""
+        return self.manifest.id
+
+    @property
+    def short_id(self) -> str:
+        """The first digits of the id, as shown on screen."""
+        return self.manifest.id[:SHORT]
+
+    @property
+    def digest(self) -> str:
+        """Hash of its files, 64 hex digits."""
+        return self.manifest.digest
+
+    @property
+    def kind(self) -> str:
+        """What it is, such as `reward_model`."""
+        return self.manifest.kind
+
+    def file(self, name: str) -> Path:
+        """Path of one of the artifact's files; an `IntegrityError` when it is not there."""
+        path = self.path / name
+        if not path.exists():
+            raise IntegrityError(
+                f"artifact {self.kind} {self.short_id} has no {name}", where=str(self.path), remedy="run `overnight verify`"
+            )
+        return path
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stage gave: its artifact, and whether it had been made before."""
+
+    artifact: Artifact
+    reused: bool
+
+
+def open_artifact(path: Path) -> Artifact:
+    """The artifact in a directory; an `IntegrityError` when its manifest cannot be read."""
+    try:
+        return Artifact(path, read_manifest(path))
+    except (OSError, ValueError) as error:
+        raise IntegrityError(
+            "an artifact's manifest cannot be read", where=str(path), remedy="remove the directory and run again; it will be made anew"
+        ) from error
+
+
+def publish(identity: Identity, build: Callable[[Path], Headline], *, staging: Path, place: Callable[[Manifest], Path]) -> Artifact:
+    """Build an artifact aside and rename it into place.
+
+    Args:
+        identity: what decides the artifact's content.
+        build: writes the artifact's files into the directory that it is given and returns the headline figures.
+        staging: folder for unfinished artifacts, on the same file system as the place.
+        place: the final directory, told from the manifest.
+
+    Returns:
+        The artifact now in place: this one, or an equal one that another process published first.
+
+    Raises:
+        StorageError: the disk is full or cannot be written; nothing is left behind.
+    """
+    _sweep(staging)
+    aside = staging / f"{identity.id[:SHORT]}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    started = time.monotonic()
+    try:
+        aside.mkdir(parents=True)
+        headline = build(aside)
+        manifest = _seal(aside, identity, headline, time.monotonic() - started)
+        destination = place(manifest)
+        _rename(aside, destination)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"the disk is full: {identity.kind} was not published and nothing was half-written",
+                where=str(staging),
+                remedy="free some space and run again; finished stages are kept",
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return open_artifact(destination)
+
+
+def _seal(directory: Path, identity: Identity, headline: Headline, seconds: float) -> Manifest:
+    """Hash and flush every file, then write the manifest as the last one."""
+    files = list_files(directory)
+    manifest = Manifest(
+        id=identity.id,
+        digest=digest_of(files),
+        identity=identity,
+        files=files,
+        headline=dict(headline),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(seconds, 3),
+    )
+    for entry in files:
+        _flush(directory / entry.path)
+    (directory / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
+    _flush(directory / MANIFEST_NAME)
+    return manifest
+
+
+def _flush(path: Path) -> None:
+    """Bring a file or a directory to the disk; files become read-only."""
+    if path.is_file():
+        path.chmod(0o444)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _rename(aside: Path, destination: Path) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        aside.rename(destination)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return  # another process published the same artifact first: same id, same content
+    _flush(destination.parent)
+
+
+def _sweep(staging: Path) -> None:
+    """Remove what processes of this machine that are gone left unfinished."""
+    for left in staging.glob(f"*-{socket.gethostname()}-*-*"):
+        pid = left.name.rsplit("-", 2)[1]
+        if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc/self").exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def verify(artifact: Artifact) -> list[str]:
+    """Re-hash an artifact; the differences found, in words (an empty list: it is as published)."""
+    manifest, wrong = artifact.manifest, []
+    if manifest.id != manifest.identity.id:
+        wrong.append("the id does not follow from the manifest's identity")
+    if manifest.digest != digest_of(manifest.files):
+        wrong.append("the digest does not follow from the manifest's file list")
+    known = {entry.path: entry for entry in manifest.files}
+    present = {p.relative_to(artifact.path).as_posix() for p in artifact.path.rglob("*") if p.is_file()} - {MANIFEST_NAME}
+    wrong += [f"{path} is missing" for path in sorted(known.keys() - present)]
+    wrong += [f"{path} was added" for path in sorted(present - known.keys())]
+    wrong += [f"{path} was changed" for path in sorted(known.keys() & present) if file_hash(artifact.path / path) != known[path].sha256]
+    return wrong
+
+
+class ArtifactStore:
+    """Artifacts below one root: `<root>/<kind>/<first 16 digits of the id>/`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, kind: str, artifact_id: str) -> Artifact | None:
+        """The artifact of a kind with exactly this id, or None."""
+        path = self.root / kind / artifact_id[:SHORT]
+        return open_artifact(path) if (path / MANIFEST_NAME).exists() else None
+
+    def make(self, identity: Identity, build: Callable[[Path], Headline]) -> Made:
+        """The artifact with this identity: the one that is there, or a new one that `build` writes (see `publish`)."""
+        if (found := self.find(identity.kind, identity.id)) is not None:
+            return Made(found, reused=True)
+        artifact = publish(
+            identity,
+            build,
+            staging=self.root / ".staging",
+            place=lambda manifest: self.root / manifest.kind / manifest.id[:SHORT],
+        )
+        return Made(artifact, reused=False)
+
+    def __iter__(self) -> Iterator[Artifact]:
+        """Every artifact, by kind and id."""
+        for path in sorted(self.root.glob(f"[!.]*/*/{MANIFEST_NAME}")):
+            yield open_artifact(path.parent)
+
+    def open(self, artifact_id: str) -> Artifact:
+        """The artifact whose id begins with the given digits.
+
+        Raises:
+            InputError: none or several begin so.
+        """
+        paths = [path.parent for path in sorted(self.root.glob(f"[!.]*/{artifact_id[:SHORT]}*/{MANIFEST_NAME}"))]
+        if len(paths) != 1 or not artifact_id:
+            found = f"these do: {examples(path.name for path in paths)}" if paths else "none does"
+            raise InputError(f"no single artifact's id begins with {artifact_id!r}; {found}", remedy="`overnight show` lists the ids")
+        return open_artifact(paths[0])

@@ -1,0 +1,217 @@
+"""The audit database: one DuckDB file with everything a data team asks about, rebuilt from the lake, the artifacts and the nights.
+
+It is built aside and renamed into place, so readers never meet a half-built file. Nothing in it is a source of truth.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from data_contracts.artifact_store import Artifact
+from data_contracts.feedback_lake import FeedbackLake, files_of, ingest_time
+from data_contracts.home import Home
+from data_contracts.lake_views import current_comparisons, current_judgments
+from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE
+from data_contracts.registry import ALIASES, Registry
+
+STORAGE_VERSION = "v1.0.0"
+"""Written so that DuckDB clients of version 1 can read it, too."""
+
+
+@dataclass(frozen=True)
+class StageTable:
+    """A table of a stage's artifacts that goes into the database, with the artifact's id beside every row."""
+
+    name: str
+    kind: str
+    file: str
+    grain: str
+
+
+STAGE_TABLES = (
+    StageTable("preferences", "preferences", "preferences.parquet", "one row per comparison whose judgments favour one response"),
+    StageTable("prompts", "preferences", "prompts.parquet", "one row per prompt, with its split"),
+    StageTable("excluded", "preferences", "excluded.parquet", "one row per comparison that makes no preference, with the reason"),
+    StageTable("expectations", "validation", "expectations.parquet", "one row per contract check"),
+    StageTable("agreement", "agreement", "agreement.parquet", "one row per slice and figure of agreement"),
+    StageTable("annotators", "agreement", "annotators.parquet", "one row per annotator"),
+    StageTable("annotator_pairs", "agreement", "annotator_pairs.parquet", "one row per pair of annotators"),
+    StageTable("evaluation", "evaluation", "figures.parquet", "one row per slice and figure of the evaluation"),
+    StageTable("samples", "evaluation", "samples.parquet", "one row per response of one model to one held-out prompt"),
+    StageTable("gates", "gate", "gate.parquet", "one row per rule of the gate"),
+    StageTable(
+        "simulated_truth", "simulated_truth", "truth.parquet", "simulated world only: one row per slice and figure of the true reward"
+    ),
+)
+
+
+def rebuild_audit_database(home: Home) -> Path:
+    """Build the audit database anew and put it in place of the old one."""
+    target = home.audit_database
+    aside = target.with_name(f".{target.name}.aside")
+    aside.unlink(missing_ok=True)
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{_quoted(aside)}' as audit (storage_version '{STORAGE_VERSION}')")
+        connection.execute("use audit")
+        _add_feedback(connection, FeedbackLake(home.lake))
+        artifacts = [*home.artifacts, *FeedbackLake(home.lake).batches()]
+        _add_rows(connection, "nights", "one row per night", _NIGHT, _nights(home))
+        _add_rows(connection, "stages", "one row per night and stage", _STAGE, _stages(home))
+        _add_rows(connection, "aliases", "one row per move of an alias", _ALIAS, _aliases(home))
+        _add_rows(connection, "artifacts", "one row per artifact or batch", _ARTIFACT, map(_artifact_row, artifacts))
+        _add_rows(connection, "files", "one row per file of an artifact", _FILE, _files(artifacts))
+        _add_rows(connection, "lineage", "one row per artifact and input; follow input_id to go back", _LINEAGE, _lineage(artifacts))
+        for table in STAGE_TABLES:
+            _add_stage_table(connection, table, [artifact for artifact in artifacts if artifact.kind == table.kind])
+        connection.execute("use memory")
+        connection.execute("detach audit")
+    aside.replace(target)
+    return target
+
+
+def _add_feedback(connection: duckdb.DuckDBPyConnection, lake: FeedbackLake) -> None:
+    """The lake's records: every revision as it came, and what stands now."""
+    batches = lake.batches()
+    paths = [batch.path for batch in batches]
+    rows = [_batch_row(batch) for batch in batches]
+    _add_rows(connection, "batches", "one row per batch of the lake", _BATCH, rows)
+    for name, kind in (("judgment_revisions", JUDGMENT), ("quarantine", QUARANTINE)):
+        file = "judgments.parquet" if kind is JUDGMENT else "quarantine.parquet"
+        if paths:
+            select = (
+                "select parse_filename(parse_dirpath(filename)) as batch, * exclude (filename) from read_parquet($files, filename = true)"
+            )
+            connection.execute(f"create table {name} as {select}", {"files": files_of(paths, file)})
+        else:
+            _create(connection, name, pa.Table.from_pylist([], pa.schema([pa.field("batch", pa.string()), *kind.schema])))
+        _comment(
+            connection,
+            "table",
+            name,
+            f"{kind.grain}, with the batch that it came in" if kind is QUARANTINE else f"{kind.grain}, as it came",
+        )
+    accepted = [batch.path for batch in lake.accepted()]
+    for name, kind, view in (("judgments", JUDGMENT, current_judgments), ("comparisons", COMPARISON, current_comparisons)):
+        _create(connection, name, view(accepted) if accepted else kind.table([]))
+        _comment(connection, "table", name, f"what stands now: {kind.grain.replace('revision of ', '')}")
+        for column in kind.columns:
+            connection.execute(f"comment on column {name}.{column.name} is '{_quoted(column.description)}'")
+
+
+def _add_stage_table(connection: duckdb.DuckDBPyConnection, table: StageTable, artifacts: list[Artifact]) -> None:
+    """All artifacts' rows as `all_NAME`, and those of the last night that has the stage as the view `NAME`."""
+    files = {str(artifact.path / table.file): artifact.id for artifact in artifacts if (artifact.path / table.file).exists()}
+    if not files:
+        return
+    connection.execute(
+        f"create table all_{table.name} as select $ids[list_position($files, filename)] as artifact_id, * exclude (filename) "
+        "from read_parquet($files, filename = true, union_by_name = true)",
+        {"files": list(files), "ids": list(files.values())},
+    )
+    connection.execute(
+        f"create view {table.name} as select * exclude (artifact_id) from all_{table.name} where artifact_id = "
+        f"(select artifact_id from stages where kind = '{table.kind}' order by night desc limit 1)"
+    )
+    _comment(connection, "table", f"all_{table.name}", f"{table.grain}, of every artifact")
+    _comment(connection, "view", table.name, f"{table.grain}, of the last night")
+
+
+_NIGHT = pa.schema([(n, pa.string()) for n in ("night", "recipe", "outcome")] + [("seconds", pa.float64())])
+_STAGE = pa.schema(
+    [(n, pa.string()) for n in ("night", "stage", "kind", "artifact_id")]
+    + [("reused", pa.bool_()), ("seconds", pa.float64()), ("headline", pa.string())]
+)
+_ALIAS = pa.schema([(n, pa.string()) for n in ("alias", "version_id", "policy_id", "policy_digest", "reason", "at")])
+_ARTIFACT = pa.schema(
+    [(n, pa.string()) for n in ("artifact_id", "kind", "digest", "created_at")]
+    + [("seconds", pa.float64()), ("headline", pa.string()), ("config", pa.string()), ("code_version", pa.string())]
+)
+_FILE = pa.schema([("artifact_id", pa.string()), ("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
+_LINEAGE = pa.schema([(n, pa.string()) for n in ("artifact_id", "kind", "role", "input_kind", "input_id", "input_digest")])
+_COUNTS = ("rows_read", "rows_accepted", "rows_quarantined", "rows_known", "judgments", "comparisons")
+_BATCH = pa.schema(
+    [("batch", pa.string()), ("artifact_id", pa.string()), ("ingest_time", pa.timestamp("us", tz="UTC"))]
+    + [(n, pa.int64()) for n in _COUNTS]
+)
+
+
+def _batch_row(batch: Artifact) -> dict[str, Any]:
+    headline = batch.manifest.headline
+    return {"batch": batch.path.name, "artifact_id": batch.id, "ingest_time": ingest_time(batch)} | {
+        name: headline.get(name) for name in _COUNTS
+    }
+
+
+def _records(home: Home) -> Iterator[dict[str, Any]]:
+    for path in sorted(home.nights.glob("*.json")):
+        yield json.loads(path.read_text())
+
+
+def _nights(home: Home) -> Iterator[dict[str, Any]]:
+    for record in _records(home):
+        yield {name: record[name] for name in _NIGHT.names}
+
+
+def _stages(home: Home) -> Iterator[dict[str, Any]]:
+    for record in _records(home):
+        for stage in record["stages"]:
+            row = {name: stage[name] for name in ("stage", "kind", "artifact_id", "reused", "seconds")}
+            yield {"night": record["night"], "headline": json.dumps(stage["headline"]), **row}
+
+
+def _aliases(home: Home) -> Iterator[dict[str, Any]]:
+    registry = Registry(home.registry)
+    for alias in ALIASES:
+        for entry in registry.history(alias):
+            yield {"alias": alias, **entry.model_dump()}
+
+
+def _artifact_row(artifact: Artifact) -> dict[str, Any]:
+    manifest = artifact.manifest
+    return {
+        "artifact_id": artifact.id,
+        "kind": artifact.kind,
+        "digest": artifact.digest,
+        "created_at": manifest.created_at,
+        "seconds": manifest.seconds,
+        "headline": json.dumps(manifest.headline),
+        "config": json.dumps(manifest.identity.config),
+        "code_version": manifest.identity.code_version,
+    }
+
+
+def _files(artifacts: Iterable[Artifact]) -> Iterator[dict[str, Any]]:
+    for artifact in artifacts:
+        for entry in artifact.manifest.files:
+            yield {"artifact_id": artifact.id, **entry.model_dump()}
+
+
+def _lineage(artifacts: Iterable[Artifact]) -> Iterator[dict[str, Any]]:
+    for artifact in artifacts:
+        for ref in artifact.manifest.identity.inputs:
+            here = {"artifact_id": artifact.id, "kind": artifact.kind, "role": ref.role}
+            yield {**here, "input_kind": ref.kind, "input_id": ref.id, "input_digest": ref.digest}
+
+
+def _add_rows(connection: duckdb.DuckDBPyConnection, name: str, grain: str, schema: pa.Schema, rows: Iterable[dict[str, Any]]) -> None:
+    _create(connection, name, pa.Table.from_pylist(list(rows), schema=schema))
+    _comment(connection, "table", name, grain)
+
+
+def _create(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    connection.register("incoming", table)
+    connection.execute(f"create table {name} as select * from incoming")
+    connection.unregister("incoming")
+
+
+def _comment(connection: duckdb.DuckDBPyConnection, what: str, name: str, text: str) -> None:
+    connection.execute(f"comment on {what} {name} is '{_quoted(text)}'")
+
+
+def _quoted(text: object) -> str:
+    return str(text).replace("'", "''")

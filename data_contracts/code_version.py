@@ -1,0 +1,92 @@
+"""The code version of a stage: a hash of the source that decides its result, without comments and docstrings."""
+
+import ast
+import hashlib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PROJECT_PACKAGES = ("data_contracts", "models", "tasks")
+PLUMBING = frozenset(
+    {
+        "data_contracts.artifact_store",
+        "data_contracts.code_version",
+        "data_contracts.errors",
+        "data_contracts.manifest",
+        "models.__main__",
+        "models.configs",
+        "models.lifeline",
+        "models.progress",
+        "tasks.progress",
+        "tasks.stage",
+        "tasks.training",
+        "tasks.worker",
+    }
+)
+"""Modules that carry results and cannot change them (a config's values are part of the identity): editing one makes nothing anew."""
+
+
+def code_version(*modules: str) -> str:
+    """Hash of the named modules and of every project module that they import, directly or not.
+
+    Comments, docstrings and layout do not count; everything else does, so a stage whose code changed is made anew without
+    anyone having to remember a version number.
+    """
+    seen: set[str] = set()
+    queue = list(modules)
+    while queue:
+        module = queue.pop()
+        if module not in seen and module not in PLUMBING:
+            seen.add(module)
+            queue += _imports(module)
+    parts = [f"{module} {_source_hash(module)}" for module in sorted(seen)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def plugin_version(import_path: str) -> str:
+    """Hash of the source file behind an import path such as `package.module:function`."""
+    return _source_hash(import_path.partition(":")[0])
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    """The project modules that a module imports, at its top or inside a function."""
+    found = []
+    for node in ast.walk(_tree(module)):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        found += [name for name in names if name.partition(".")[0] in PROJECT_PACKAGES and _file(name)]
+    return tuple(found)
+
+
+@cache
+def _source_hash(module: str) -> str:
+    tree = _tree(module)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [child for child in node.body if not _is_docstring(child)] or [ast.Pass()]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _file(module: str) -> Path | None:
+    """The module's source file; project modules are looked up by path, since `find_spec` would import their parents."""
+    base = ROOT.joinpath(*module.split("."))
+    if module.partition(".")[0] in PROJECT_PACKAGES:
+        return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
+    spec = find_spec(module)
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _tree(module: str) -> ast.Module:
+    path = _file(module)
+    if path is None:
+        raise ModuleNotFoundError(f"no source file for module {module!r}")
+    return ast.parse(path.read_text())

@@ -1,0 +1,86 @@
+"""The feedback lake: append-only batches of comparisons, judgments and quarantined rows, one per ingest that met something new.
+
+    <root>/batches/ingest_date=YYYY-MM-DD/<first 16 digits of the digest>/
+        comparisons.parquet  judgments.parquet  quarantine.parquet  delivery.json  manifest.json
+
+A batch is published like any artifact and never changed. When it landed (`created_at` in its manifest) is no column of its
+rows, so the same delivery makes the same bytes on any day.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+
+from data_contracts.artifact_store import SHORT, Artifact, Headline, Made, open_artifact, publish
+from data_contracts.errors import IntegrityError, examples
+from data_contracts.manifest import MANIFEST_NAME, Identity
+
+BATCH = "feedback_batch"
+SNAPSHOT_FILE = "snapshot.json"
+
+
+class FeedbackLake:
+    """The batches below one root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def batches(self) -> list[Artifact]:
+        """Every batch, by the time of its ingest and then by digest."""
+        manifests = self.root.glob(f"batches/ingest_date=*/*/{MANIFEST_NAME}")
+        return sorted((open_artifact(path.parent) for path in manifests), key=lambda batch: (ingest_time(batch), batch.digest))
+
+    def accepted(self, as_of: datetime | None = None) -> list[Artifact]:
+        """The batches that brought rows, in the order of `batches`; a delivery without new rows is on record and not among them.
+
+        Args:
+            as_of: leave out what was ingested after this moment; by default nothing is left out.
+        """
+        brought = [batch for batch in self.batches() if batch.manifest.headline["rows_accepted"]]
+        return [batch for batch in brought if as_of is None or ingest_time(batch) <= as_of]
+
+    def find(self, identity_id: str) -> Artifact | None:
+        """The batch that was made from exactly this delivery, or None."""
+        return next((batch for batch in self.batches() if batch.id == identity_id), None)
+
+    def land(self, identity: Identity, build: Callable[[Path], Headline]) -> Made:
+        """The batch of a delivery: the one that landed before, or a new one that `build` writes.
+
+        The identity is kept in the batch, so two deliveries never share a digest, not even two that brought nothing.
+        """
+        if (found := self.find(identity.id)) is not None:
+            return Made(found, reused=True)
+        batch = publish(
+            identity,
+            build,
+            staging=self.root / ".staging",
+            place=lambda m: self.root / "batches" / f"ingest_date={m.created_at[:10]}" / m.digest[:SHORT],
+        )
+        return Made(batch, reused=False)
+
+    def pinned(self, snapshot: Artifact) -> list[Path]:
+        """The directories of a snapshot's batches, in its order.
+
+        Raises:
+            IntegrityError: a batch of the snapshot is not in the lake.
+        """
+        digests: list[str] = json.loads(snapshot.file(SNAPSHOT_FILE).read_text())["batches"]
+        places = {batch.digest: batch.path for batch in self.batches()}
+        if missing := [digest[:SHORT] for digest in digests if digest not in places]:
+            raise IntegrityError(
+                f"the lake lacks batches of snapshot {snapshot.short_id}: {examples(missing)}",
+                where=str(self.root),
+                remedy="bring the batches' directories back, or make a new snapshot",
+            )
+        return [places[digest] for digest in digests]
+
+
+def ingest_time(batch: Artifact) -> datetime:
+    """When a batch landed, in UTC, to the second."""
+    return datetime.fromisoformat(batch.manifest.created_at)
+
+
+def files_of(batches: Iterable[Path], name: str) -> list[str]:
+    """The same file of several batches, as text for readers that take lists of paths."""
+    return [str(path / name) for path in batches]

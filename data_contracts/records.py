@@ -1,0 +1,159 @@
+"""The records that are handed between stages: their columns, types and meaning, in one place.
+
+The Arrow schemas, the expectations, the audit views' documentation and `docs/glossary.md` are all made from these definitions.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+VERDICTS = ("a", "b", "tie")
+SPLITS = ("train", "validation", "test", "judge")
+ANNOTATOR_KINDS = ("human", "model")
+OPS = ("assert", "retract")
+MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), nullable=False), pa.field("content", pa.string(), nullable=False)]))
+"""A prompt is a list of messages; a plain text prompt is a single message of the role `user`."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a record kind."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    nullable: bool = False
+    allowed: tuple[str, ...] = ()
+    """The values that may stand in the column; empty where any value of the type may."""
+
+
+@dataclass(frozen=True)
+class RecordKind:
+    """One kind of record: what one row stands for, what identifies it, and its columns."""
+
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema, with each column's description as field metadata."""
+        return pa.schema([pa.field(c.name, c.type, c.nullable, {"description": c.description}) for c in self.columns])
+
+    def table(self, rows: list[dict[str, object]]) -> pa.Table:
+        """The rows as an Arrow table of this kind; a key that is no column is an error, a missing nullable one is null."""
+        unknown = {key for row in rows for key in row} - {column.name for column in self.columns}
+        if unknown:
+            raise KeyError(f"{self.name} has no column {', '.join(sorted(unknown))}")
+        return pa.Table.from_pylist(rows, schema=self.schema)
+
+
+TEXT, INT, FLOAT, TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
+
+SOURCE_COLUMNS = (
+    Column("source", TEXT, "name of the source in the recipe that the row came from"),
+    Column("source_file", TEXT, "name of the file that the row was read from"),
+    Column("source_row", INT, "number of the row in its file, counted from 1 without header lines"),
+)
+
+COMPARISON = RecordKind(
+    "comparison",
+    grain="one row per prompt with two responses, in canonical orientation",
+    key=("comparison_id",),
+    columns=(
+        Column("comparison_id", TEXT, "the source's own id behind the source's name, or else a hash of prompt and responses"),
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("slice", TEXT, "named part of the data, such as a domain"),
+        Column("prompt", MESSAGES, "the prompt's messages; null while only its id is known", nullable=True),
+        Column("response_a", TEXT, "text of response a; null while it is unknown", nullable=True),
+        Column("response_b", TEXT, "text of response b; null while it is unknown", nullable=True),
+        Column("model_a", TEXT, "name of the model that wrote response a", nullable=True),
+        Column("model_b", TEXT, "name of the model that wrote response b", nullable=True),
+        Column("gold_verdict", TEXT, "the known verdict of a gold comparison, else null", nullable=True, allowed=VERDICTS),
+        *SOURCE_COLUMNS,
+    ),
+)
+
+JUDGMENT = RecordKind(
+    "judgment",
+    grain="one row per revision of one annotator's verdict on one comparison",
+    key=("judgment_id", "revision"),
+    columns=(
+        Column("judgment_id", TEXT, "the source's own key, or annotator, comparison and event time, or else content and occurrence number"),
+        Column("revision", INT, "0 for the first version of the judgment; a correction or retraction has a higher number"),
+        Column("op", TEXT, "`assert` for a verdict, `retract` for taking it back", allowed=OPS),
+        Column("comparison_id", TEXT, "the comparison that was judged"),
+        Column("annotator_id", TEXT, "who judged; null where the source does not tell", nullable=True),
+        Column("annotator_kind", TEXT, "human, or a model that judges", allowed=ANNOTATOR_KINDS),
+        Column("verdict", TEXT, "the preferred response in canonical orientation, or `tie`", allowed=VERDICTS),
+        Column("preference_strength", FLOAT, "ordinal strength of the preference, 0 or more; its direction is the verdict", nullable=True),
+        Column("presented_first", TEXT, "the response that stood first or left", nullable=True, allowed=("a", "b")),
+        Column("event_time", TIME, "when the annotator judged, in UTC", nullable=True),
+        Column("seconds_spent", FLOAT, "seconds that the annotator took", nullable=True),
+        *SOURCE_COLUMNS,
+    ),
+)
+
+QUARANTINE = RecordKind(
+    "quarantine",
+    grain="one row per source row that could not be accepted",
+    key=("source", "source_file", "source_row"),
+    columns=(
+        *SOURCE_COLUMNS,
+        Column("reason", TEXT, "reason code, such as `missing_verdict`"),
+        Column("detail", TEXT, "what exactly was wrong, in words"),
+        Column("raw", TEXT, "the row as it was read"),
+    ),
+)
+
+PREFERENCE = RecordKind(
+    "preference",
+    grain="one row per comparison whose judgments favour one response",
+    key=("comparison_id",),
+    columns=(
+        Column("comparison_id", TEXT, "the comparison that was aggregated"),
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("split", TEXT, "the part of the data that the prompt belongs to, by prompt group", allowed=SPLITS),
+        Column("slice", TEXT, "named part of the data, such as a domain"),
+        Column("prompt", MESSAGES, "the prompt's messages"),
+        Column("chosen", TEXT, "text of the preferred response"),
+        Column("rejected", TEXT, "text of the other response"),
+        Column("probability", FLOAT, "estimated probability, from 0.5 to 1, that an annotator prefers `chosen`; a tie counts half"),
+        Column("weight", FLOAT, "weight of the row in training, 0 or more"),
+        Column("n_judgments", INT, "judgments behind the row"),
+        Column("tie_probability", FLOAT, "share of those judgments that were ties, from 0 to 1"),
+    ),
+)
+
+PROMPT = RecordKind(
+    "prompt",
+    grain="one row per distinct prompt",
+    key=("prompt_id",),
+    columns=(
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("split", TEXT, "the part of the data that the prompt belongs to, by prompt group", allowed=SPLITS),
+        Column("slice", TEXT, "named part of the data, such as a domain"),
+        Column("prompt", MESSAGES, "the prompt's messages"),
+    ),
+)
+
+SAMPLE = RecordKind(
+    "sample",
+    grain="one row per response of one model to one prompt of the evaluation",
+    key=("prompt_id", "model"),
+    columns=(
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("slice", TEXT, "named part of the data, such as a domain"),
+        Column("model", TEXT, "which model answered: `policy`, `reference` or `champion`"),
+        Column("prompt", MESSAGES, "the prompt's messages"),
+        Column("response", TEXT, "text of the response"),
+        Column("n_tokens", INT, "tokens of the response, the end token included"),
+        Column("ended", pa.bool_(), "whether the response ended by itself within the length limit"),
+        Column("score", FLOAT, "the training reward model's score"),
+        Column("judge_score", FLOAT, "the held-out judge's score", nullable=True),
+        Column("kl_k1", FLOAT, "sum over tokens of logprob minus reference logprob, in nats; 0 for the reference itself"),
+    ),
+)
+
+RECORD_KINDS = (COMPARISON, JUDGMENT, QUARANTINE, PREFERENCE, PROMPT, SAMPLE)

@@ -1,0 +1,1 @@
+"""One file per stage: pure functions first, one thin Prefect task last."""

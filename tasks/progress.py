@@ -1,0 +1,78 @@
+"""Where stages say how far they are: anyone who listens (the command line's display, a log) hears it."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage begins."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """The running stage has done some of its work."""
+
+    done: int
+    total: int
+    figures: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageEnded:
+    """A stage gave its artifact."""
+
+    stage: str
+    reused: bool
+    seconds: float
+    headline: Mapping[str, object] = field(default_factory=dict)
+
+
+Event = StageStarted | StageProgress | StageEnded
+_listeners: list[Callable[[Event], None]] = []
+
+
+@contextmanager
+def listening(listener: Callable[[Event], None]) -> Iterator[None]:
+    """Have a listener called with every event while the block runs."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def emit(event: Event) -> None:
+    """Tell every listener."""
+    for listener in tuple(_listeners):
+        listener(event)
+
+
+def log_listener(logger: logging.Logger | logging.LoggerAdapter[logging.Logger], every: float = 10.0) -> Callable[[Event], None]:
+    """A listener that logs what it hears, progress at most every so many seconds."""
+    last = -every
+
+    def listen(event: Event) -> None:
+        nonlocal last
+        if isinstance(event, StageProgress):
+            if time.monotonic() - last < every:
+                return
+            last = time.monotonic()
+        logger.info("%s", describe(event))
+
+    return listen
+
+
+def describe(event: Event) -> str:
+    """An event in words."""
+    if isinstance(event, StageStarted):
+        return f"{event.stage} …"
+    if isinstance(event, StageEnded):
+        return f"{event.stage}: {'reused' if event.reused else 'made'} in {event.seconds:.1f} s"
+    figures = " ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in event.figures.items())
+    return f"{event.done}/{event.total} {figures}".rstrip()

@@ -1,0 +1,101 @@
+"""The simulated annotators: five temperaments that judge the same pair by the true reward, each with its own failing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from tasks.simulation.grammar import EXAGGERATIONS, FLATTERY
+from tasks.simulation.true_reward import true_reward
+
+FIRST_DAY = datetime(2026, 1, 1, 8, tzinfo=UTC)
+TIE_BAND = 0.3
+"""Two responses whose perceived values are nearer than this are called a tie."""
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """One simulated annotator; all quantities are in units of the true reward."""
+
+    annotator_id: str
+    temperament: str
+    noise: float
+    """Scale of the logistic noise on the perceived difference."""
+    side_bias: float = 0.0
+    """Added to what stands first."""
+    length_bias: float = 0.0
+    """Added per word."""
+    charm: float = 0.0
+    """Added per exaggeration or flattery, which the true reward subtracts."""
+    attention: float = 1.0
+    """Share of judgments that look at the responses at all; the rest are thrown dice."""
+    seconds: float = 20.0
+    """Median time per judgment."""
+
+
+TEMPERAMENTS = {
+    "careful": Annotator("", "careful", noise=0.4, seconds=30.0),
+    "hasty": Annotator("", "hasty", noise=1.5, charm=0.4, seconds=8.0),
+    "side_biased": Annotator("", "side_biased", noise=0.8, side_bias=1.5, seconds=15.0),
+    "length_biased": Annotator("", "length_biased", noise=0.6, length_bias=0.12, charm=0.6, seconds=18.0),
+    "random": Annotator("", "random", noise=1.0, attention=0.0, seconds=4.0),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two responses to one prompt of the world."""
+
+    prompt: str
+    slice: str
+    response_a: str
+    response_b: str
+
+
+def hire(counts: dict[str, int]) -> list[Annotator]:
+    """As many annotators of each temperament as asked for, named in an order that does not tell their temperament."""
+    people = [person for name, count in counts.items() for person in [TEMPERAMENTS[name]] * count]
+    order = np.random.default_rng(len(people)).permutation(len(people))
+    return [replace(people[i], annotator_id=f"annotator-{number:02d}") for number, i in enumerate(order, 1)]
+
+
+def perceived_value(annotator: Annotator, prompt: str, response: str) -> float:
+    """The true reward as this annotator sees it, before noise and position."""
+    charms = sum(response.count(phrase) for phrase in (*EXAGGERATIONS, *FLATTERY))
+    return true_reward(prompt, response) + annotator.length_bias * len(response.split()) + annotator.charm * charms
+
+
+def judge(rng: np.random.Generator, annotator: Annotator, pair: Pair, presented_first: str) -> str:
+    """The verdict of one annotator on one pair: `a`, `b` or `tie`."""
+    if rng.random() >= annotator.attention:
+        return ("a", "b", "tie")[int(rng.choice(3, p=(0.45, 0.45, 0.1)))]
+    difference = perceived_value(annotator, pair.prompt, pair.response_a) - perceived_value(annotator, pair.prompt, pair.response_b)
+    difference += annotator.side_bias * (1 if presented_first == "a" else -1) + rng.logistic(scale=annotator.noise)
+    if abs(difference) < TIE_BAND:
+        return "tie"
+    return "a" if difference > 0 else "b"
+
+
+def collect_judgments(rng: np.random.Generator, annotators: list[Annotator], pairs: list[Pair], each: int) -> Iterator[dict[str, object]]:
+    """Judgments of `each` different annotators on every pair, as rows of the native format."""
+    clock = {person.annotator_id: FIRST_DAY + timedelta(minutes=int(rng.integers(600))) for person in annotators}
+    for pair in pairs:
+        for i in rng.permutation(len(annotators))[:each]:
+            person = annotators[i]
+            first = "ab"[int(rng.integers(2))]
+            seconds = round(float(person.seconds * rng.lognormal(sigma=0.4)), 1)
+            clock[person.annotator_id] += timedelta(seconds=seconds + float(rng.exponential(60)))
+            yield {
+                "prompt": pair.prompt,
+                "response_a": pair.response_a,
+                "response_b": pair.response_b,
+                "verdict": judge(rng, person, pair, first),
+                "annotator_id": person.annotator_id,
+                "slice": pair.slice,
+                "model_a": "simulated-base",
+                "model_b": "simulated-base",
+                "presented_first": first,
+                "event_time": clock[person.annotator_id].isoformat(timespec="seconds"),
+                "seconds_spent": seconds,
+            }

@@ -1,0 +1,102 @@
+"""What the simulated world knows and no real night does: the true reward gained, beside what the proxies say.
+
+The figures go into the report as the answer key. Nothing reads them back: no training, selection or gate.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.stats import spearmanr
+
+from data_contracts.artifact_store import Artifact, Headline, Made
+from data_contracts.code_version import code_version
+from data_contracts.home import Home
+from data_contracts.manifest import Identity, library_versions
+from models.intervals import Interval, bootstrap_interval
+from tasks.simulation.stages import SimulationConfig
+from tasks.simulation.true_reward import true_reward
+from tasks.stage import stage
+
+RESAMPLES = 2000
+ALL = "all"
+
+
+def measure_truth(home: Home, config: SimulationConfig, *, evaluation: Artifact, agreement: Artifact, feedback: Artifact) -> Made:
+    """Look up the true reward of the evaluation's responses, and how well the annotators' measured agreement tells the reliable ones."""
+    inputs = {"evaluation": evaluation, "agreement": agreement, "feedback": feedback}
+    identity = Identity(
+        kind="simulated_truth",
+        code_version=code_version("tasks.simulation.truth"),
+        libraries=library_versions(("numpy", "polars", "scipy")),
+        config={"seed": config.seed},
+        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in inputs.items()),
+    )
+    return home.artifacts.make(identity, lambda directory: _write_truth(directory, config.seed, evaluation, agreement, feedback))
+
+
+def _write_truth(directory: Path, seed: int, evaluation: Artifact, agreement: Artifact, feedback: Artifact) -> Headline:
+    samples = with_true_reward(pl.read_parquet(evaluation.file("samples.parquet")))
+    reliability = true_reliability(feedback.file("feedback.jsonl"))
+    figures = [*reward_figures(samples, seed), reliability_figure(reliability, pl.read_parquet(agreement.file("annotators.parquet")))]
+    samples.select("prompt_id", "model", "slice", "score", "judge_score", "true_reward").write_parquet(directory / "samples.parquet")
+    pl.DataFrame(figures).write_parquet(directory / "truth.parquet")
+    reliability.write_parquet(directory / "annotators.parquet")
+    gain = next(row for row in figures if row["figure"] == "true_reward_gain" and row["slice"] == ALL)
+    return {"true_reward_gain": gain["value"], "low": gain["low"], "high": gain["high"], "prompts": gain["n"]}
+
+
+def with_true_reward(samples: pl.DataFrame) -> pl.DataFrame:
+    """Samples of an evaluation with their true reward beside them."""
+    values = [true_reward(row["prompt"][0]["content"], row["response"]) for row in samples.iter_rows(named=True)]
+    return samples.with_columns(pl.Series("true_reward", values, dtype=pl.Float64))
+
+
+def reward_figures(samples: pl.DataFrame, seed: int) -> list[dict[str, Any]]:
+    """Mean true reward of each model, and the policy's gain over the reference by every measure, by slice and overall."""
+    rows = []
+    for name in (ALL, *sorted(samples["slice"].unique())):
+        part = samples if name == ALL else samples.filter(pl.col("slice") == name)
+        for model in sorted(part["model"].unique()):
+            values = part.filter(pl.col("model") == model)["true_reward"].to_numpy()
+            rows.append(_row(name, f"true_reward_{model}", values, seed))
+        for measure in ("true_reward", "score", "judge_score"):
+            rows.append(_row(name, f"{measure}_gain", paired_gain(part, measure), seed))
+    return rows
+
+
+def paired_gain(samples: pl.DataFrame, measure: str) -> np.ndarray:
+    """Policy minus reference, by prompt (n,), in the order of the prompt ids."""
+    wide = (
+        samples.filter(pl.col("model").is_in(["policy", "reference"])).pivot("model", index="prompt_id", values=measure).sort("prompt_id")
+    )
+    return (wide["policy"] - wide["reference"]).to_numpy()
+
+
+def true_reliability(feedback: Path) -> pl.DataFrame:
+    """Share of each annotator's decided verdicts that name the response with the higher true reward."""
+    rows = []
+    with feedback.open() as file:
+        for line in file:
+            row = json.loads(line)
+            difference = true_reward(row["prompt"], row["response_a"]) - true_reward(row["prompt"], row["response_b"])
+            if row["verdict"] != "tie" and difference:
+                rows.append({"annotator_id": row["annotator_id"], "right": (row["verdict"] == "a") == (difference > 0)})
+    return pl.DataFrame(rows).group_by("annotator_id").agg(true_reliability=pl.col("right").mean(), n=pl.len()).sort("annotator_id")
+
+
+def reliability_figure(reliability: pl.DataFrame, annotators: pl.DataFrame) -> dict[str, Any]:
+    """Spearman's rank correlation of true reliability with the measured agreement with the majority."""
+    both = reliability.join(annotators, on="annotator_id", how="inner").drop_nulls(["true_reliability", "majority_agreement"])
+    value = float(spearmanr(both["true_reliability"], both["majority_agreement"]).statistic) if both.height > 2 else None
+    return {"slice": ALL, "figure": "annotator_reliability_rank_correlation", "value": value, "low": None, "high": None, "n": both.height}
+
+
+def _row(slice_name: str, figure: str, values: np.ndarray, seed: int) -> dict[str, Any]:
+    interval = bootstrap_interval(values, resamples=RESAMPLES, seed=seed) if len(values) else Interval(np.nan, np.nan, np.nan)
+    return {"slice": slice_name, "figure": figure, "value": interval.mean, "low": interval.low, "high": interval.high, "n": len(values)}
+
+
+simulated_truth_stage = stage("simulated truth")(measure_truth)

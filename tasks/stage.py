@@ -1,0 +1,68 @@
+"""How a stage becomes a Prefect task: artifacts are opened by id, and only ids and headline figures cross the boundary."""
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict
+
+from data_contracts.artifact_store import Artifact, Made
+from data_contracts.home import Home
+
+
+class StageConfig(BaseModel):
+    """Base of every stage's configuration: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageResult(BaseModel):
+    """What a stage hands on: its artifact's id and the figures to show."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    kind: str
+    artifact_id: str
+    digest: str
+    reused: bool
+    headline: dict[str, str | int | float | bool | None]
+    seconds: float
+
+    @classmethod
+    def of(cls, stage: str, artifact: Artifact, *, reused: bool, seconds: float = 0.0) -> "StageResult":
+        """The result of a stage that gave this artifact."""
+        return cls(
+            stage=stage,
+            kind=artifact.kind,
+            artifact_id=artifact.id,
+            digest=artifact.digest,
+            reused=reused,
+            headline=artifact.manifest.headline,
+            seconds=round(seconds, 3),
+        )
+
+
+def stage(name: str) -> Callable[[Callable[..., Made]], Callable[..., StageResult]]:
+    """Make a Prefect task of a stage function: `agreement_stage = stage("agreement")(measure_agreement)`.
+
+    The function takes the home, its config and, by keyword, its input artifacts. The task takes the home's path, the same
+    config and, for each input, the `StageResult` that made it (or None for an input that is absent).
+    """
+
+    def decorate(function: Callable[..., Made]) -> Callable[..., StageResult]:
+        @wraps(function)
+        def run(home: str, config: StageConfig, **inputs: StageResult | None) -> StageResult:
+            started = time.monotonic()
+            where = Home(Path(home))
+            artifacts = {role: result and where.artifacts.open(result.artifact_id) for role, result in inputs.items()}
+            made = function(where, config, **artifacts)
+            return StageResult.of(name, made.artifact, reused=made.reused, seconds=time.monotonic() - started)
+
+        del run.__wrapped__  # Prefect would read the inner signature
+        return task(name=name, cache_policy=NO_CACHE, persist_result=False)(run)
+
+    return decorate
