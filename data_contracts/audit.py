@@ -11,9 +11,10 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact
-from data_contracts.feedback_lake import FeedbackLake, files_of, ingest_time
+from data_contracts.feedback_lake import JUDGMENTS, QUARANTINED, FeedbackLake, files_of, ingest_time
 from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments
 from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE
@@ -80,27 +81,17 @@ def _add_feedback(connection: duckdb.DuckDBPyConnection, lake: FeedbackLake) -> 
     paths = [batch.path for batch in batches]
     rows = [_batch_row(batch) for batch in batches]
     _add_rows(connection, "batches", "one row per batch of the lake", _BATCH, rows)
-    for name, kind in (("judgment_revisions", JUDGMENT), ("quarantine", QUARANTINE)):
-        file = "judgments.parquet" if kind is JUDGMENT else "quarantine.parquet"
+    for name, kind, file in (("judgment_revisions", JUDGMENT, JUDGMENTS), ("quarantine", QUARANTINE, QUARANTINED)):
         if paths:
-            select = (
-                "select parse_filename(parse_dirpath(filename)) as batch, * exclude (filename) from read_parquet($files, filename = true)"
-            )
-            connection.execute(f"create table {name} as {select}", {"files": files_of(paths, file)})
+            connection.execute(f"create table {name} as {_WITH_BATCH}", {"files": files_of(paths, file)})
         else:
             _create(connection, name, pa.Table.from_pylist([], pa.schema([pa.field("batch", pa.string()), *kind.schema])))
-        _comment(
-            connection,
-            "table",
-            name,
-            f"{kind.grain}, with the batch that it came in" if kind is QUARANTINE else f"{kind.grain}, as it came",
-        )
+        _document(connection, name, f"{kind.grain}, as it came", kind.schema)
+        _comment(connection, "column", f"{name}.batch", "the batch that the row came in")
     accepted = [batch.path for batch in lake.accepted()]
     for name, kind, view in (("judgments", JUDGMENT, current_judgments), ("comparisons", COMPARISON, current_comparisons)):
         _create(connection, name, view(accepted) if accepted else kind.table([]))
-        _comment(connection, "table", name, f"what stands now: {kind.grain.replace('revision of ', '')}")
-        for column in kind.columns:
-            connection.execute(f"comment on column {name}.{column.name} is '{_quoted(column.description)}'")
+        _document(connection, name, f"what stands now: {kind.grain.replace('revision of ', '')}", kind.schema)
 
 
 def _add_stage_table(connection: duckdb.DuckDBPyConnection, table: StageTable, artifacts: list[Artifact]) -> None:
@@ -110,17 +101,22 @@ def _add_stage_table(connection: duckdb.DuckDBPyConnection, table: StageTable, a
         return
     connection.execute(
         f"create table all_{table.name} as select $ids[list_position($files, filename)] as artifact_id, * exclude (filename) "
-        "from read_parquet($files, filename = true, union_by_name = true)",
+        "from read_parquet($files, filename = true, union_by_name = true, hive_partitioning = false)",
         {"files": list(files), "ids": list(files.values())},
     )
     connection.execute(
         f"create view {table.name} as select * exclude (artifact_id) from all_{table.name} where artifact_id = "
         f"(select artifact_id from stages where kind = '{table.kind}' order by night desc limit 1)"
     )
-    _comment(connection, "table", f"all_{table.name}", f"{table.grain}, of every artifact")
+    _document(connection, f"all_{table.name}", f"{table.grain}, of every artifact", pq.read_schema(next(iter(files))))
+    _comment(connection, "column", f"all_{table.name}.artifact_id", "the artifact that the row stands in")
     _comment(connection, "view", table.name, f"{table.grain}, of the last night")
 
 
+_WITH_BATCH = """
+select parse_filename(parse_dirpath(filename)) as batch, * exclude (filename)
+from read_parquet($files, filename = true, hive_partitioning = false)
+"""
 _NIGHT = pa.schema([(n, pa.string()) for n in ("night", "recipe", "outcome")] + [("seconds", pa.float64())])
 _STAGE = pa.schema(
     [(n, pa.string()) for n in ("night", "stage", "kind", "artifact_id")]
@@ -207,6 +203,14 @@ def _create(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -
     connection.register("incoming", table)
     connection.execute(f"create table {name} as select * from incoming")
     connection.unregister("incoming")
+
+
+def _document(connection: duckdb.DuckDBPyConnection, table: str, grain: str, schema: pa.Schema) -> None:
+    """State what one row of a table stands for and, where the schema tells it, what each column means."""
+    _comment(connection, "table", table, grain)
+    for field in schema:
+        if description := (field.metadata or {}).get(b"description"):
+            _comment(connection, "column", f"{table}.{field.name}", description.decode())
 
 
 def _comment(connection: duckdb.DuckDBPyConnection, what: str, name: str, text: str) -> None:

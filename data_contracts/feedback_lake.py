@@ -18,6 +18,7 @@ from data_contracts.manifest import MANIFEST_NAME, Identity
 
 BATCH = "feedback_batch"
 SNAPSHOT_FILE = "snapshot.json"
+COMPARISONS, JUDGMENTS, QUARANTINED = "comparisons.parquet", "judgments.parquet", "quarantine.parquet"
 
 
 class FeedbackLake:

@@ -11,6 +11,8 @@ VERDICTS = ("a", "b", "tie")
 SPLITS = ("train", "validation", "test", "judge")
 ANNOTATOR_KINDS = ("human", "model")
 OPS = ("assert", "retract")
+ALL_SLICES = "all"
+"""Stands in figures for all slices together; no slice may have this name."""
 MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), nullable=False), pa.field("content", pa.string(), nullable=False)]))
 """A prompt is a list of messages; a plain text prompt is a single message of the role `user`."""
 
@@ -152,8 +154,27 @@ SAMPLE = RecordKind(
         Column("ended", pa.bool_(), "whether the response ended by itself within the length limit"),
         Column("score", FLOAT, "the training reward model's score"),
         Column("judge_score", FLOAT, "the held-out judge's score", nullable=True),
-        Column("kl_k1", FLOAT, "sum over tokens of logprob minus reference logprob, in nats; 0 for the reference itself"),
+        Column(
+            "kl_k1",
+            FLOAT,
+            "sum over tokens of logprob minus reference logprob, in nats; 0 for the reference itself, null for a model with other tokens",
+            nullable=True,
+        ),
     ),
 )
 
-RECORD_KINDS = (COMPARISON, JUDGMENT, QUARANTINE, PREFERENCE, PROMPT, SAMPLE)
+FIGURE = RecordKind(
+    "figure",
+    grain="one row per figure of the evaluation and slice",
+    key=("slice", "figure"),
+    columns=(
+        Column("slice", TEXT, "named part of the data, or `all` for all of it together"),
+        Column("figure", TEXT, "what was measured: of the policy, or of another model or against it where the name ends with that model"),
+        Column("value", FLOAT, "the figure"),
+        Column("low", FLOAT, "lower end of its 95 % bootstrap interval over prompts; null for a figure without one", nullable=True),
+        Column("high", FLOAT, "upper end of the interval", nullable=True),
+        Column("n", INT, "prompts behind the figure"),
+    ),
+)
+
+RECORD_KINDS = (COMPARISON, JUDGMENT, QUARANTINE, PREFERENCE, PROMPT, SAMPLE, FIGURE)

@@ -4,6 +4,7 @@ A rule passes when the whole interval of its figure lies on the right side of it
 lies on the wrong side, and otherwise there is not enough evidence: then it says how many prompts would probably be needed.
 """
 
+import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,12 +17,25 @@ from pydantic import Field
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.home import Home
-from data_contracts.manifest import Identity
+from data_contracts.manifest import Identity, library_versions, pinned_config
+from data_contracts.parquet import write_table
+from tasks.sources.rows import ALL_SLICES
 from tasks.stage import StageConfig, stage
 
-PASS: Final = "pass"
+RULE_SCHEMA = pa.schema(
+    [
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),
+        *(pa.field(name, pa.float64()) for name in ("figure", "low", "high", "threshold")),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+PASS: Final = "pass"  # noqa: S105  (a verdict, no password)
 FAIL: Final = "fail"
 UNSURE: Final = "not enough evidence"
+WIN_RATE = "win_rate_"
+"""Beginning of the figures that compare the policy with an opponent, which follows."""
 Verdict = Literal["pass", "fail", "not enough evidence"]
 
 
@@ -103,3 +117,53 @@ def overall(rules: list[Rule]) -> Verdict:
     """One failed rule fails the gate; else one undecided rule leaves it undecided; else it passes."""
     verdicts = {rule.verdict for rule in rules}
     return FAIL if FAIL in verdicts else UNSURE if UNSURE in verdicts else PASS
+
+
+def judge_night(home: Home, config: GateConfig, *, agreement: Artifact, reward_model: Artifact, evaluation: Artifact) -> Made:
+    """Judge the night's figures by the rules; the rules as judged are kept as `gate.parquet`."""
+    inputs = {"agreement": agreement, "reward_model": reward_model, "evaluation": evaluation}
+    identity = Identity(
+        kind="gate",
+        code_version=code_version("tasks.gate"),
+        libraries=library_versions(("pyarrow",)),
+        config=pinned_config(config),
+        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in inputs.items()),
+    )
+
+    def build(directory: Path) -> Headline:
+        rules = [*data_rules(config, agreement), *reward_model_rules(config, reward_model), *policy_rules(config, evaluation)]
+        write_table(pa.Table.from_pylist([asdict(rule) for rule in rules], schema=RULE_SCHEMA), directory / "gate.parquet")
+        undecided = [rule.rule for rule in rules if rule.verdict != PASS]
+        return {"verdict": overall(rules), "not_passed": ", ".join(undecided) or None}
+
+    return home.artifacts.make(identity, build)
+
+
+def data_rules(config: GateConfig, agreement: Artifact) -> list[Rule]:
+    """The annotators agree beyond chance, by Krippendorff's nominal alpha."""
+    rows = pq.read_table(agreement.file("agreement.parquet")).to_pylist()
+    row = next(row for row in rows if row["figure"] == "krippendorff_alpha" and row["slice"] == ALL_SLICES)
+    return [above("annotators_agree", row["value"], (row["low"], row["high"]), config.min_krippendorff_alpha, row["n"])]
+
+
+def reward_model_rules(config: GateConfig, reward_model: Artifact) -> list[Rule]:
+    """The reward model orders held-out pairs better than a coin."""
+    splits = json.loads(reward_model.file("evaluation.json").read_text())
+    row = splits.get("test") or {"n_prompts": 0}
+    interval = (row.get("accuracy_low"), row.get("accuracy_high"))
+    return [above("reward_model_orders_pairs", row.get("accuracy"), interval, config.min_reward_accuracy, row["n_prompts"])]
+
+
+def policy_rules(config: GateConfig, evaluation: Artifact) -> list[Rule]:
+    """The policy beats the base model and the champion by the held-out judge, on enough prompts, within the KL budget."""
+    rows = pq.read_table(evaluation.file("figures.parquet")).to_pylist()
+    overall_rows = {row["figure"]: row for row in rows if row["slice"] == ALL_SLICES}
+    wins = {name.removeprefix(WIN_RATE): row for name, row in overall_rows.items() if name.startswith(WIN_RATE)}
+    rules = [enough_prompts(min(row["n"] for row in wins.values()), config.min_prompts)]
+    for opponent, row in wins.items():
+        rules.append(above(f"better_than_{opponent}", row["value"], (row["low"], row["high"]), config.min_win_rate, row["n"]))
+    kl = overall_rows["kl_k1"]
+    return [*rules, within_budget(kl["value"], kl["high"], config.max_kl)]
+
+
+gate_stage = stage("gate")(judge_night)

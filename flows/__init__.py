@@ -1,0 +1,1 @@
+"""When and in what order: the flows, the recipes and the command line."""

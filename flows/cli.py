@@ -1,0 +1,95 @@
+"""The command line: `overnight run`, `overnight show`, `overnight verify`.
+
+Heavy libraries are imported inside the commands, so that `--help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from data_contracts.errors import OvernightError
+
+DEFAULT_HOME = Path("overnight-home")
+USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 when it ended as designed."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except OvernightError as error:
+        print(f"overnight: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("overnight: interrupted; run the same command again to go on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="overnight", description="Turns raw human comparisons into an audited, better-aligned model every night."
+    )
+    parser.add_argument("--version", action="version", version=f"overnight {version('overnight')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    home = argparse.ArgumentParser(add_help=False)
+    home.add_argument("--home", type=Path, default=DEFAULT_HOME, metavar="DIR", help="where everything is kept (default: %(default)s)")
+
+    run = commands.add_parser("run", parents=[home], help="run one night of a recipe")
+    run.add_argument(
+        "--recipe", default="built-in", metavar="FILE", help="a TOML file, or the name of a recipe that comes with the project"
+    )
+    run.add_argument("--data", type=Path, metavar="DIR", help="folder for the recipe's relative source and model paths")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a setting over the recipe's own")
+    run.set_defaults(command=_run)
+
+    show = commands.add_parser("show", parents=[home], help="list nights, artifacts and aliases, or one artifact with its lineage")
+    show.add_argument("artifact", nargs="?", help="the first digits of an artifact's id, or an alias such as champion")
+    show.set_defaults(command=_show)
+
+    verify = commands.add_parser("verify", parents=[home], help="hash every artifact again and compare")
+    verify.add_argument("artifact", nargs="?", help="only the artifact whose id begins so")
+    verify.set_defaults(command=_verify)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from flows.run import run_night
+
+    return run_night(
+        options.recipe, options.home.resolve(), data=options.data and options.data.resolve(), overrides=tuple(options.overrides)
+    )
+
+
+def _show(options: argparse.Namespace) -> int:
+    from flows.show import show_all, show_artifact
+
+    home = _existing(options.home)
+    if options.artifact:
+        show_artifact(home, options.artifact)
+    else:
+        show_all(home)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from flows.show import verify_artifacts
+
+    return FAILURE if verify_artifacts(_existing(options.home), options.artifact) else 0
+
+
+def _existing(home: Path) -> Path:
+    from data_contracts.errors import InputError
+
+    if not home.is_dir():
+        raise InputError("nothing has been run there", where=str(home), remedy="run `overnight run`, or give --home")
+    return home.resolve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

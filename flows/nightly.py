@@ -1,0 +1,58 @@
+"""The main job: from raw human comparisons to a judged, registered policy, one night at a time."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from data_contracts.home import Home
+from flows.night import Night, NightRecord
+from flows.recipe import Recipe
+from tasks.agreement import agreement_stage
+from tasks.base_model import base_model_stage
+from tasks.gate import gate_stage
+from tasks.ingest import ingest_stage
+from tasks.preferences import preferences_stage
+from tasks.promotion import registry_stage
+from tasks.report import report_stage
+from tasks.simulation.stages import corpus_stage, simulated_feedback_stage, simulated_responses_stage
+from tasks.simulation.truth import simulated_truth_stage
+from tasks.snapshot import snapshot_stage
+from tasks.training import evaluation_stage, policy_stage, reward_model_stage
+from tasks.validate import validate_stage
+
+
+@flow(name="nightly", validate_parameters=False)
+def nightly(recipe: Recipe, home: Path) -> NightRecord:
+    """Run one night: each stage gives the artifact that it made, or the one made before from the same inputs."""
+    night = Night.begin(recipe, Home(home))
+    run = night.run
+
+    # The model to be aligned. In the simulated world it is pretrained here, and the responses to be judged are its own.
+    world = recipe.simulation
+    corpus = run(corpus_stage, world) if world else None
+    base = run(base_model_stage, recipe.base_model, corpus=corpus)
+    responses = run(simulated_responses_stage, world, corpus=corpus, base_model=base) if world else None
+    feedback = run(simulated_feedback_stage, world, responses=responses, corpus=corpus) if world else None
+
+    # From raw comparisons to preferences, audited on the way.
+    run(ingest_stage, recipe.ingest, simulated=feedback)
+    snapshot = run(snapshot_stage, recipe.snapshot)
+    contracts = run(validate_stage, recipe.validation, snapshot=snapshot)
+    agreement = run(agreement_stage, recipe.agreement, snapshot=snapshot)
+    preferences = run(preferences_stage, recipe.preferences, snapshot=snapshot)
+
+    # From preferences to a policy: a reward model, a held-out judge that saw other prompts, and PPO held near the base model.
+    backbone = run(base_model_stage, recipe.reward_backbone, "reward backbone") if recipe.reward_backbone else base
+    reward_model = run(reward_model_stage, recipe.reward_model, base_model=backbone, preferences=preferences)
+    judge = run(reward_model_stage, recipe.judge, "held-out judge", base_model=backbone, preferences=preferences)
+    policy = run(policy_stage, recipe.policy, base_model=base, reward_model=reward_model, judge=judge, prompts=preferences)
+
+    # From a policy to a decision.
+    judges = {"reward_model": reward_model, "judge": judge, "prompts": preferences}
+    evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=base, champion=night.champion_to_beat(policy), **judges)
+    gate = run(gate_stage, recipe.gate, agreement=agreement, reward_model=reward_model, evaluation=evaluation)
+    version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
+    truth = run(simulated_truth_stage, world, evaluation=evaluation, agreement=agreement, feedback=feedback) if world else None
+    read = {"contracts": contracts, "agreement": agreement, "preferences": preferences, "reward_model": reward_model, "judge": judge}
+    run(report_stage, recipe.report, **read, policy=policy, evaluation=evaluation, gate=gate, version=version, truth=truth)
+    return night.close()

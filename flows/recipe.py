@@ -1,0 +1,164 @@
+"""The recipe: one TOML file is one complete run, made of the stages' own configurations."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from data_contracts.errors import MAX_EXAMPLES, RecipeError
+from models.configs import EvaluationConfig, PPOConfig, RewardModelConfig
+from models.randomness import derive_seed
+from tasks.agreement import AgreementConfig
+from tasks.base_model import BUILT_IN, BaseModelConfig
+from tasks.gate import GateConfig
+from tasks.ingest import IngestConfig
+from tasks.preferences import PreferencesConfig
+from tasks.promotion import RegistryConfig
+from tasks.report import ReportConfig
+from tasks.simulation.stages import SimulationConfig
+from tasks.snapshot import SnapshotConfig
+from tasks.validate import ValidateConfig
+
+RECIPES = Path(__file__).parent / "recipes"
+DEFAULT_RECIPE = "built-in"
+
+
+class Recipe(BaseModel):
+    """Everything that decides a night, apart from the feedback itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="name of the recipe, shown in the report")
+    description: str = Field(default="", description="what the recipe is for, in a sentence")
+    seed: int = Field(default=0, ge=0, description="every stage derives the seed of its random numbers from this one")
+    simulation: SimulationConfig | None = Field(default=None, description="the simulated world; absent where the feedback is real")
+    base_model: BaseModelConfig = Field(default_factory=BaseModelConfig, description="the model to be aligned")
+    reward_backbone: BaseModelConfig | None = Field(
+        default=None, description="what the reward models start from; by default the base model"
+    )
+    ingest: IngestConfig = Field(default_factory=IngestConfig, description="the sources of feedback")
+    snapshot: SnapshotConfig = Field(default_factory=SnapshotConfig, description="which feedback counts")
+    validation: ValidateConfig = Field(default_factory=ValidateConfig, description="the contract checks")
+    agreement: AgreementConfig = Field(default_factory=AgreementConfig, description="how agreement is measured")
+    preferences: PreferencesConfig = Field(default_factory=PreferencesConfig, description="how judgments become preferences and splits")
+    reward_model: RewardModelConfig = Field(default_factory=RewardModelConfig, description="the reward model")
+    judge: RewardModelConfig = Field(
+        default_factory=lambda: RewardModelConfig(split="judge"), description="the held-out judge, a reward model of the `judge` split"
+    )
+    policy: PPOConfig = Field(default_factory=PPOConfig, description="PPO")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="how the policy is evaluated")
+    gate: GateConfig = Field(default_factory=GateConfig, description="the thresholds of the gate")
+    registry: RegistryConfig = Field(default_factory=RegistryConfig, description="what happens to a policy that passed")
+    report: ReportConfig = Field(default_factory=ReportConfig, description="the report")
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> "Recipe":
+        if self.simulation is None and not self.ingest.sources:
+            raise ValueError("a recipe needs feedback: [[ingest.sources]], or [simulation] for a simulated world")
+        if self.simulation is not None and self.base_model.source != BUILT_IN:
+            raise ValueError(f"the simulated world's prompts suit the built-in base model only: base_model.source = {BUILT_IN!r}")
+        if self.simulation is None and self.base_model.source == BUILT_IN:
+            raise ValueError("the built-in base model is trained in the simulated world: name a base_model.source, or add [simulation]")
+        if self.judge.split != "judge":
+            raise ValueError("judge.split: the held-out judge learns from the `judge` split")
+        return self
+
+
+def load_recipe(name_or_path: str = DEFAULT_RECIPE, *, data: Path | None = None, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe, resolve its paths and derive its seeds.
+
+    Args:
+        name_or_path: a TOML file, or the name of a recipe that comes with the project.
+        data: folder that relative source and model paths are looked up in; by default the recipe's own `data`, or its folder.
+        overrides: settings such as `policy.updates=10`, with a TOML value.
+
+    Raises:
+        RecipeError: the file cannot be read, or a key or value in it is wrong; the message names the path of the key.
+    """
+    path = recipe_path(name_or_path)
+    try:
+        content = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise RecipeError(f"the recipe cannot be read: {error.strerror}", where=str(path), remedy="give an existing TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the recipe is not valid TOML: {error}", where=str(path)) from error
+    for override in overrides:
+        _override(content, override)
+    own_data = path.parent / str(content.pop("data", "."))
+    _resolve_paths(content, data or own_data)
+    _refuse_stage_seeds(content, path)
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        raise _recipe_error(error, path) from None
+    return with_seeds(recipe)
+
+
+def recipe_path(name_or_path: str) -> Path:
+    """The file of a recipe; a bare name means one that comes with the project."""
+    own = RECIPES / f"{name_or_path}.toml"
+    if own.exists():
+        return own
+    if Path(name_or_path).suffix == ".toml":
+        return Path(name_or_path).resolve()
+    names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
+    raise RecipeError(f"there is no recipe {name_or_path!r}", remedy=f"give a .toml file, or one of: {names}")
+
+
+def with_seeds(recipe: Recipe) -> Recipe:
+    """The recipe with the seed of every stage derived from the recipe's own."""
+    changes = {}
+    for name, value in recipe:
+        if isinstance(value, BaseModel) and "seed" in type(value).model_fields:
+            changes[name] = value.model_copy(update={"seed": derive_seed(recipe.seed, name)})
+    if recipe.base_model.source == BUILT_IN:
+        pretrain = recipe.base_model.pretrain.model_copy(update={"seed": derive_seed(recipe.seed, "pretrain")})
+        changes["base_model"] = recipe.base_model.model_copy(update={"pretrain": pretrain})
+    return recipe.model_copy(update=changes)
+
+
+def _override(content: dict[str, Any], setting: str) -> None:
+    """Put one `key.path=value` into the recipe's content."""
+    key, equals, value = setting.partition("=")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a bare word is a string
+    if not equals or not key:
+        raise RecipeError(f"not a setting: {setting!r}", remedy="write it as `policy.updates=10`")
+    *parents, last = key.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise RecipeError(f"{key} is not a setting: {parent} has no settings below it", where="--set")
+    content[last] = parsed
+
+
+def _resolve_paths(content: dict[str, Any], base: Path) -> None:
+    """Make the paths of sources and local models absolute; a Hugging Face id, which is no such folder, stays."""
+    for source in content.get("ingest", {}).get("sources", []):
+        if isinstance(source.get("path"), str):
+            source["path"] = str((base / source["path"]).resolve())
+    for key in ("base_model", "reward_backbone"):
+        model = content.get(key, {}).get("source", BUILT_IN)
+        local = (base / model).resolve()
+        if model != BUILT_IN and (local.exists() or model.startswith((".", "/")) or model.count("/") > 1):
+            content[key]["source"] = str(local)
+
+
+def _refuse_stage_seeds(content: dict[str, Any], path: Path) -> None:
+    """A seed below the top would be overwritten without effect, so it is refused."""
+    for name, value in content.items():
+        if isinstance(value, dict) and ("seed" in value or "seed" in value.get("pretrain", {})):
+            raise RecipeError(
+                f"{name}.seed cannot be set: it follows from the recipe's seed", where=str(path), remedy="set `seed` at the top"
+            )
+
+
+def _recipe_error(error: ValidationError, path: Path) -> RecipeError:
+    """One message for all that is wrong, each with the path of its key."""
+    problems = error.errors()
+    lines = [f"{'.'.join(map(str, problem['loc'])) or 'recipe'}: {problem['msg']}" for problem in problems[:MAX_EXAMPLES]]
+    more = f" (and {len(problems) - MAX_EXAMPLES} more)" if len(problems) > MAX_EXAMPLES else ""
+    return RecipeError("; ".join(lines) + more, where=str(path), remedy="docs/recipes.md lists every setting")

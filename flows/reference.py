@@ -1,0 +1,158 @@
+"""The reference pages, written from the definitions that the code runs by: `python -m flows.reference`."""
+
+import ast
+from itertools import takewhile
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from data_contracts.records import MESSAGES, RECORD_KINDS, Column, RecordKind
+from flows.recipe import Recipe
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+FOLDERS = ("flows", "tasks", "models", "data_contracts", "benchmarks")
+SUFFIXES = (".py", ".sql", ".toml", ".j2")
+FILES_HEADING = "## Files\n"
+MADE_BY = "<!-- written by `make docs` from the code; do not edit -->\n"
+
+
+def glossary() -> str:
+    """`docs/glossary.md`: every record kind with its grain, key and columns."""
+    intro = "# Glossary\n\nThe records that are handed between stages, one word per concept.\n"
+    return "\n".join([MADE_BY, intro, *map(_record_section, RECORD_KINDS)])
+
+
+def _record_section(kind: RecordKind) -> str:
+    rows = [f"| `{c.name}` | {_column_type(c)} | {_optional(c.nullable)} | {c.description}{_allowed(c.allowed)} |" for c in kind.columns]
+    key = ", ".join(f"`{name}`" for name in kind.key)
+    return "\n".join(
+        [
+            f"## {kind.name}",
+            "",
+            f"{kind.grain[0].upper()}{kind.grain[1:]}. Key: {key}.",
+            "",
+            "| column | type | | meaning |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _column_type(column: Column) -> str:
+    return "messages" if column.type == MESSAGES else str(column.type)
+
+
+def _optional(nullable: bool) -> str:
+    return "may be null" if nullable else ""
+
+
+def _allowed(values: tuple[str, ...]) -> str:
+    return f" ({', '.join(f'`{value}`' for value in values)})" if values else ""
+
+
+def settings() -> str:
+    """`docs/recipes.md`: every setting of a recipe with its default, range and meaning."""
+    intro = (
+        "# Recipes\n\nA recipe is one TOML file and one complete run. `overnight run --recipe FILE` takes a file or the name of a\n"
+        "recipe that comes with the project (`flows/recipes/`); `--set KEY=VALUE` puts one setting over it. Relative paths of\n"
+        "sources and models are looked up in the folder that `--data` names, else in the recipe's `data`, else beside the recipe.\n"
+        "An unknown key is an error that names it. Every setting, with its default:\n"
+    )
+    return "\n".join([MADE_BY, intro, _table("the top level", Recipe, ""), *_sections(Recipe, "")])
+
+
+def _sections(model: type[BaseModel], prefix: str) -> list[str]:
+    found = []
+    for name, field in model.model_fields.items():
+        for inner, many in _models_in(field.annotation):
+            path = f"{prefix}{name}"
+            found += [_table(f"`{path}`" if not many else f"`[[{path}]]`", inner, field.description or ""), *_sections(inner, f"{path}.")]
+    return found
+
+
+def _models_in(annotation: Any, many: bool = False) -> list[tuple[type[BaseModel], bool]]:
+    """The config classes in an annotation, and whether they stand in a list there."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [(annotation, many)]
+    inside = many or get_origin(annotation) in (tuple, list)
+    return [found for part in get_args(annotation) for found in _models_in(part, inside)]
+
+
+def _table(title: str, model: type[BaseModel], about: str) -> str:
+    rows = [_row(name, field) for name, field in model.model_fields.items() if not _models_in(field.annotation)]
+    if not rows:
+        return f"## {title}\n\n{about}\n"
+    return "\n".join([f"## {title}", "", about, "", "| setting | default | range | meaning |", "|---|---|---|---|", *rows, ""])
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    default = (
+        "required"
+        if field.default is PydanticUndefined and field.default_factory is None
+        else f"`{field.get_default(call_default_factory=True)!r}`"
+    )
+    return f"| `{name}` | {default} | {_range(field)} | {field.description} |".replace("{' ", "{'")
+
+
+def _range(field: FieldInfo) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [
+        f"{sign} {getattr(rule, key)}" for rule in field.metadata for key, sign in signs.items() if getattr(rule, key, None) is not None
+    ]
+    return ", ".join(bounds) or _type_name(field.annotation)
+
+
+def _type_name(annotation: Any) -> str:
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(_type_name(part) for part in get_args(annotation) if part is not type(None))
+    if annotation is not None and str(get_origin(annotation)) == "typing.Literal":
+        return ", ".join(f"`{value}`" for value in get_args(annotation))
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def architecture() -> str:
+    """`docs/architecture.md`: what stands above the file tree stays, the tree is written anew."""
+    above = (DOCS / "architecture.md").read_text().partition(FILES_HEADING)[0]
+    return f"{above}{FILES_HEADING}\n{MADE_BY}\n{file_tree()}"
+
+
+def file_tree() -> str:
+    """One line per source file: its path and the first sentence of its docstring or comment."""
+    lines = []
+    for folder in FOLDERS:
+        files = sorted(path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES and path.name != "__init__.py")
+        about = ROOT / folder / "__init__.py"
+        lines += [f"**{folder}/** {_purpose(about) if about.exists() else ''}".rstrip() + "\n", "| file | its one job |", "|---|---|"]
+        lines += [f"| `{path.relative_to(ROOT).as_posix()}` | {_purpose(path)} |" for path in files] + [""]
+    return "\n".join(lines)
+
+
+def _purpose(path: Path) -> str:
+    """The first paragraph of a file's docstring, or of the comment that it begins with."""
+    text = path.read_text()
+    if path.suffix == ".py":
+        text = ast.get_docstring(ast.parse(text)) or ""
+    else:
+        lines = takewhile(lambda line: line.startswith(("#", "--", "{#", "<!--")), text.splitlines())
+        text = " ".join(line.strip("#-{}<!> ") for line in lines)
+    return " ".join(text.partition("\n\n")[0].split()).replace("|", "/")
+
+
+PAGES = {"glossary.md": glossary, "recipes.md": settings, "architecture.md": architecture}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page())
+        print(f"docs/{name}")
+
+
+if __name__ == "__main__":
+    main()

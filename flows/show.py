@@ -1,0 +1,101 @@
+"""`overnight show` and `overnight verify`: read what is stored; nothing is run."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from data_contracts.artifact_store import SHORT, Artifact, verify
+from data_contracts.feedback_lake import FeedbackLake
+from data_contracts.home import Home
+from data_contracts.registry import ALIASES, Registry
+
+
+def every_artifact(home: Home) -> Iterator[Artifact]:
+    """The artifacts of the store, then the batches of the lake."""
+    yield from home.artifacts
+    yield from FeedbackLake(home.lake).batches()
+
+
+def show_all(root: Path) -> None:
+    """List the nights, the artifacts and the aliases."""
+    home, console = Home(root), Console()
+    nights = Table("night", "recipe", "outcome", "seconds", title="nights", title_justify="left")
+    for path in sorted(home.nights.glob("*.json")):
+        record = json.loads(path.read_text())
+        nights.add_row(record["night"], record["recipe"], record["outcome"], str(record["seconds"]))
+    artifacts = Table("kind", "id", "made", "seconds", "headline", title="artifacts", title_justify="left")
+    for artifact in sorted(every_artifact(home), key=lambda item: (item.manifest.created_at, item.kind)):
+        manifest = artifact.manifest
+        artifacts.add_row(
+            artifact.kind, artifact.short_id, manifest.created_at, f"{manifest.seconds:.1f}", headline_text(manifest.headline)
+        )
+    aliases = Table("alias", "policy", "since", "reason", title="aliases", title_justify="left")
+    for alias, entry in Registry(home.registry):
+        aliases.add_row(alias, entry.policy_id[:SHORT], entry.at, entry.reason)
+    for table in (nights, artifacts, aliases):
+        console.print(table)
+
+
+def show_artifact(root: Path, name: str) -> None:
+    """Print one artifact's manifest, and its lineage back to the batches and files that it came from."""
+    home, console = Home(root), Console()
+    artifact = find_artifact(home, name)
+    console.print_json(artifact.manifest.model_dump_json())
+    console.print(lineage(home, artifact))
+
+
+def find_artifact(home: Home, name: str) -> Artifact:
+    """The artifact that an alias or the first digits of an id stand for."""
+    if name in ALIASES and (entry := Registry(home.registry).current(name)) is not None:
+        return home.artifacts.open(entry.policy_id)
+    batches = [batch for batch in FeedbackLake(home.lake).batches() if name and batch.id.startswith(name)]
+    return batches[0] if len(batches) == 1 else home.artifacts.open(name)
+
+
+def lineage(home: Home, artifact: Artifact) -> Tree:
+    """The artifact and everything it was made from, as a tree; what was shown once is not opened again."""
+    known = {item.id: item for item in every_artifact(home)}
+    tree = Tree(f"[bold]{artifact.kind}[/] {artifact.short_id}")
+    _add_inputs(tree, artifact, known, {artifact.id})
+    return tree
+
+
+def _add_inputs(tree: Tree, artifact: Artifact, known: dict[str, Artifact], seen: set[str]) -> None:
+    for ref in artifact.manifest.identity.inputs:
+        name = ref.id[:SHORT] if ref.kind != "file" else ref.id
+        again = ref.id in seen and ref.id in known
+        branch = tree.add(f"{ref.role}: {ref.kind} {name}" + (" (see above)" if again else ""))
+        if ref.id in known and not again:
+            seen.add(ref.id)
+            _add_inputs(branch, known[ref.id], known, seen)
+
+
+def verify_artifacts(root: Path, name: str | None) -> int:
+    """Hash artifacts again and print what differs; returns how many are not as published."""
+    home, console = Home(root), Console()
+    artifacts = [find_artifact(home, name)] if name else list(every_artifact(home))
+    damaged = 0
+    for artifact in artifacts:
+        differences = verify(artifact)
+        damaged += bool(differences)
+        for difference in differences:
+            console.print(f"[red]damaged[/] {artifact.kind} {artifact.short_id}: {difference}")
+    console.print(f"{len(artifacts)} artifacts hashed, {damaged} damaged")
+    if damaged:
+        console.print("remove a damaged artifact's directory and run the recipe again: it is made anew")
+    return damaged
+
+
+def headline_text(headline: Mapping[str, object]) -> str:
+    """A headline on one line: `pairs 812 · accuracy 0.743`."""
+    return " · ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in headline.items())
+
+
+def _figure(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""The learning machinery, runnable on a bare GPU machine as `python -m models <job>`."""

@@ -1,0 +1,103 @@
+"""`python -m models <job>`: runs one learning job as a process of its own."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from data_contracts.errors import OvernightError, RecipeError, examples
+from models.configs import EvaluationConfig, LearningConfig, PPOConfig, PretrainConfig, RewardModelConfig, SampleJobConfig
+from models.job import Headline, Job
+from models.progress import Progress
+
+JOBS: dict[str, type[LearningConfig]] = {
+    "pretrain": PretrainConfig,
+    "sample": SampleJobConfig,
+    "train_reward_model": RewardModelConfig,
+    "train_policy": PPOConfig,
+    "evaluate_policy": EvaluationConfig,
+}
+"""Each job is the function `run` of the module of its name; beside it, the configuration that it takes."""
+
+HEADLINE_NAME = "headline.json"
+USER_ERROR = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job that the arguments name; the exit status: 0, or 2 for an error that the user can mend."""
+    options = _parser().parse_args(arguments)
+    progress = Progress(options.progress)
+    try:
+        if os.environ.get("OVERNIGHT_SUPERVISOR"):
+            from models.lifeline import hold
+
+            hold()
+        headline = _run(options, progress)
+    except OvernightError as error:
+        progress.error(error)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return USER_ERROR
+    aside = options.work / f"{HEADLINE_NAME}.aside"
+    aside.write_text(json.dumps(dict(headline), sort_keys=True) + "\n")
+    aside.replace(options.work / HEADLINE_NAME)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m models", description="Runs one learning job.")
+    parser.add_argument("job", choices=sorted(JOBS), help="the job")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the job's configuration, as JSON")
+    parser.add_argument("--input", action="append", default=[], metavar="ROLE=DIR", help="an input directory; may be repeated")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the artifact's files go")
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="where checkpoints and the headline go")
+    parser.add_argument("--progress", type=Path, metavar="FILE", help="file that progress is appended to, as JSON lines")
+    return parser
+
+
+def _run(options: argparse.Namespace, progress: Progress) -> Headline:
+    config = _read_config(JOBS[options.job], options.config)
+    inputs = dict(_role_and_path(text) for text in options.input)
+    for directory in (options.output, options.work):
+        directory.mkdir(parents=True, exist_ok=True)
+    _settle_torch()
+    job = Job(config, inputs, options.output, options.work, progress)
+    headline: Headline = import_module(f"models.{options.job}").run(job)
+    return headline
+
+
+def _role_and_path(text: str) -> tuple[str, Path]:
+    role, separator, path = text.partition("=")
+    if not separator or not role or not path:
+        raise RecipeError(f"cannot read --input {text!r}", remedy="write it as ROLE=DIRECTORY")
+    return role, Path(path)
+
+
+def _read_config(kind: type[LearningConfig], path: Path) -> LearningConfig:
+    try:
+        return kind.model_validate_json(path.read_text())
+    except OSError as error:
+        raise RecipeError("the job's configuration cannot be read", where=str(path), remedy="check the path given as --config") from error
+    except ValidationError as error:
+        problems = examples(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise RecipeError(f"the job's configuration is wrong: {problems}", where=str(path), remedy="correct these fields") from error
+
+
+def _settle_torch() -> None:
+    """Results that repeat bit for bit on one machine, with as many threads as were asked for."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ["ACCELERATE_USE_CPU"] = "true"  # without it several CPU processes would each believe to be alone
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

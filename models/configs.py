@@ -1,0 +1,108 @@
+"""The configurations of the learning stages, apart from the code that reads them so that reading a recipe needs no torch."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class LearningConfig(BaseModel):
+    """Base of the learning stages' configurations: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(default=0, ge=0, description="seed of the stage's random numbers")
+
+
+class SamplingConfig(BaseModel):
+    """How responses are sampled: pure sampling at one temperature, in rollouts and in evaluation alike."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_new_tokens: int = Field(default=48, ge=1, description="longest response, in tokens, the end token included")
+    max_prompt_tokens: int = Field(default=256, ge=1, description="longest prompt, in tokens; a longer one keeps its end and is counted")
+    temperature: float = Field(default=1.0, gt=0, description="sampling temperature; logprobs everywhere are those at this temperature")
+    batch_size: int = Field(default=256, ge=1, description="prompts sampled together")
+    eos_token_id: int | None = Field(default=None, ge=0, description="token that ends a response; by default the tokenizer's own")
+
+
+class PretrainConfig(LearningConfig):
+    """The built-in base model, pretrained from scratch on the simulated corpus."""
+
+    hidden_size: int = Field(default=128, ge=8, description="width of the model")
+    layers: int = Field(default=4, ge=1, description="decoder layers")
+    heads: int = Field(default=4, ge=1, description="attention heads; must divide the width")
+    vocab_size: int = Field(default=1024, ge=64, description="most tokens in the vocabulary that is trained on the corpus")
+    context_length: int = Field(default=256, ge=16, description="longest text, in tokens")
+    learning_rate: float = Field(default=3e-3, gt=0, description="peak learning rate of AdamW")
+    epochs: float = Field(default=1.5, gt=0, description="passes over the corpus")
+    batch_size: int = Field(default=16, ge=1, description="texts per optimizer step")
+    warmup: float = Field(default=0.05, ge=0, le=1, description="share of the steps in which the learning rate rises")
+
+
+class SampleJobConfig(LearningConfig):
+    """Responses sampled from a model, for people or simulated annotators to compare."""
+
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how responses are sampled")
+    responses_per_prompt: int = Field(default=2, ge=1, description="responses to each prompt, sampled independently")
+
+
+class RewardModelConfig(LearningConfig):
+    """The reward model: a Bradley-Terry model on a pretrained backbone."""
+
+    split: Literal["train", "judge"] = Field(default="train", description="the split it learns from; `judge` makes a held-out judge")
+    learning_rate: float = Field(default=3e-4, gt=0, description="peak learning rate of AdamW")
+    epochs: int = Field(default=2, ge=1, description="passes over the split")
+    batch_size: int = Field(default=32, ge=1, description="pairs per optimizer step, over all processes")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay")
+    warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
+    max_length: int = Field(default=512, ge=8, description="longest prompt with response, in tokens; the prompt's start is cut first")
+    microbatch_tokens: int = Field(default=16384, ge=64, description="most padded tokens in one forward pass")
+
+
+class PPOConfig(LearningConfig):
+    """Proximal policy optimisation against the reward model, held near the reference policy."""
+
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how rollouts are sampled")
+    updates: int = Field(default=30, ge=1, description="rollouts, each followed by its PPO epochs")
+    rollout_batch_size: int = Field(default=128, ge=1, description="episodes per update, over all processes")
+    minibatch_size: int = Field(default=32, ge=1, description="episodes per optimizer step, over all processes")
+    microbatch_size: int = Field(default=32, ge=1, description="episodes in one forward pass, over all processes")
+    epochs: int = Field(default=2, ge=1, description="passes over each rollout")
+    learning_rate: float = Field(default=2e-4, gt=0, description="initial learning rate of the policy; it decays to 0 linearly")
+    value_learning_rate: float = Field(default=5e-4, gt=0, description="initial learning rate of the value model; it decays to 0 linearly")
+    adam_epsilon: float = Field(default=1e-5, gt=0, description="Adam's epsilon")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
+    gamma: float = Field(default=1.0, gt=0, le=1, description="discount per token")
+    gae_lambda: float = Field(default=0.95, ge=0, le=1, description="lambda of generalised advantage estimation")
+    clip_range: float = Field(default=0.2, gt=0, description="clip range of the probability ratio")
+    value_clip_range: float = Field(default=0.2, gt=0, description="clip range of the value around its rollout value")
+    kl_coef: float = Field(default=0.05, ge=0, description="initial price of one nat of KL from the reference, in units of reward")
+    kl_target: float | None = Field(default=6.0, gt=0, description="KL in nats per response that kl_coef adapts to; none keeps it fixed")
+    kl_horizon: int = Field(default=10000, ge=1, description="episodes over which an adaptive kl_coef moves")
+    kl_stop: float = Field(default=20.0, gt=0, description="budget of the mean KL, in nats per response: above it training stops")
+    missing_eos_penalty: float = Field(default=1.0, ge=0, description="subtracted from the score of a response that did not end by itself")
+    whiten_rewards: bool = Field(default=False, description="divide per-token rewards by their standard deviation, keeping the mean")
+    value_from: Literal["reward_model", "base_model"] = Field(
+        default="reward_model", description="where the value model starts: the reward model, or the base model with a zero head"
+    )
+    checkpoint_every: int = Field(default=5, ge=1, description="updates between checkpoints")
+    validation_every: int = Field(default=5, ge=1, description="updates between scorings on the validation prompts")
+    validation_prompts: int = Field(
+        default=64, ge=0, description="most validation prompts used to choose the best update; 0 keeps the last one"
+    )
+
+    @model_validator(mode="after")
+    def _check_batch_sizes(self) -> Self:
+        if not self.rollout_batch_size >= self.minibatch_size >= self.microbatch_size:
+            raise ValueError("rollout_batch_size, minibatch_size and microbatch_size must not rise in this order")
+        return self
+
+
+class EvaluationConfig(LearningConfig):
+    """Evaluation of a policy on held-out prompts against the reference and the champion."""
+
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how responses are sampled")
+    split: Literal["validation", "test"] = Field(default="test", description="the split whose prompts are used")
+    max_prompts: int = Field(default=256, ge=1, description="most prompts that are evaluated, the first by prompt id")
+    resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of prompts behind each interval")

@@ -1,0 +1,10 @@
+"""The metrics file of a learning job: one JSON object per line, without times, so that equal runs write equal bytes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def write_metrics(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write the rows, keys in the order given."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))

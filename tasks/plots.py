@@ -1,0 +1,97 @@
+"""The report's plots: inline SVG, the same bytes for the same data, in colours that stand on light and on dark."""
+
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, BLUE, ORANGE, GREEN = "#7d8590", "#3b82f6", "#f59e0b", "#10b981"
+STYLE: Any = {
+    "svg.hashsalt": "overnight",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.2,
+    "legend.frameon": False,
+}
+
+
+def interval_plot(rows: Sequence[dict[str, Any]], label: str, threshold: float) -> str:
+    """One point with its 95 % interval per row (`slice`, `value`, `low`, `high`), and a line at the threshold."""
+    figure, axes = _figure(7.0, 0.5 * len(rows) + 1.0)
+    for place, row in enumerate(reversed(rows)):
+        axes.plot([row["low"], row["high"]], [place, place], color=BLUE, linewidth=2.5, solid_capstyle="round")
+        axes.plot([row["value"]], [place], "o", color=BLUE, markersize=7)
+    axes.axvline(threshold, color=ORANGE, linestyle="--", linewidth=1.2)
+    axes.set_yticks(range(len(rows)), [f"{row['slice']}  (n = {row['n']})" for row in reversed(rows)])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel(label)
+    return _svg(figure, label)
+
+
+def training_plot(metrics: Sequence[dict[str, Any]]) -> str:
+    """Scores and KL over the updates of PPO: the training reward and, where it was asked, the held-out judge."""
+    figure, axes = _figure(7.0, 3.2)
+    updates = [row["update"] for row in metrics]
+    axes.plot(updates, [row["score_mean"] for row in metrics], color=BLUE, label="reward model (training prompts)")
+    judged = [row for row in metrics if row.get("judge_score_mean") is not None]
+    axes.plot(
+        [row["update"] for row in judged],
+        [row["judge_score_mean"] for row in judged],
+        "o-",
+        color=GREEN,
+        label="held-out judge (validation prompts)",
+    )
+    axes.set_xlabel("update")
+    axes.set_ylabel("mean score")
+    right = axes.twinx()
+    right.plot(updates, [row["kl_k1"] for row in metrics], color=ORANGE, linestyle=":", label="KL from the base model (right)")
+    right.set_ylabel("nats per response")
+    right.grid(visible=False)
+    lines = [*axes.get_lines(), *right.get_lines()]
+    axes.legend(lines, [str(line.get_label()) for line in lines], loc="lower right", fontsize=9)
+    return _svg(figure, "scores and KL over the updates of PPO")
+
+
+def scatter_plot(rows: Sequence[dict[str, Any]], x: str, y: str, x_label: str, y_label: str) -> str:
+    """One point per row that has both values."""
+    known = [row for row in rows if row[x] is not None and row[y] is not None]
+    figure, axes = _figure(7.0, 3.0)
+    axes.plot([row[x] for row in known], [row[y] for row in known], "o", color=BLUE, alpha=0.7)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return _svg(figure, f"{y_label} by {x_label}")
+
+
+def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()
+
+
+def _svg(figure: "Figure", description: str) -> str:
+    """The figure as an SVG element that grows with its place and describes itself."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(STYLE):
+        out = io.StringIO()
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{description}" class="plot">', text, count=1)

@@ -1,0 +1,152 @@
+"""Whole nights, run as a user runs them: reuse, resume after kills, what is printed and what can be read afterwards."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+pytestmark = pytest.mark.flow
+
+TINY = Path(__file__).parent / "tiny.toml"
+STAGES = (
+    "corpus",
+    "base model",
+    "simulated responses",
+    "simulated feedback",
+    "ingest",
+    "snapshot",
+    "validate",
+    "agreement",
+    "preferences",
+    "reward model",
+    "held-out judge",
+    "policy",
+    "evaluation",
+    "gate",
+    "registry",
+    "simulated truth",
+    "report",
+)
+
+
+def command(home: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "flows.cli", "run", "--home", str(home), "--recipe", str(TINY), *arguments]
+
+
+def run(home: Path, *arguments: str) -> str:
+    result = subprocess.run(command(home, *arguments), capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def last_night(home: Path) -> dict[str, object]:
+    return json.loads(max((home / "nights").glob("*.json")).read_text())
+
+
+def stages(home: Path) -> dict[str, dict[str, object]]:
+    return {stage["stage"]: stage for stage in last_night(home)["stages"]}  # type: ignore[index, attr-defined]
+
+
+def ids_and_digests(home: Path) -> dict[str, tuple[object, object]]:
+    return {name: (stage["artifact_id"], stage["digest"]) for name, stage in stages(home).items()}
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A home in which one night ran without a break, and what that night printed."""
+    home = tmp_path_factory.mktemp("unbroken") / "home"
+    return home, run(home)
+
+
+def test_a_night_ends_with_a_decision_a_report_and_an_audit_database(unbroken: tuple[Path, str]) -> None:
+    home, printed = unbroken
+    assert tuple(stages(home)) == STAGES
+    assert re.search(r"outcome\s+(promoted|not promoted) \(gate: ", printed)
+    for path in (home / "report.html", home / "audit.duckdb"):
+        assert path.exists()
+        assert str(path) in printed
+    assert "Simulated." in (home / "report.html").read_text()
+
+
+def test_the_report_has_no_network_reference(unbroken: tuple[Path, str]) -> None:
+    html = (unbroken[0] / "report.html").read_text()
+    links = set(re.findall(r'(?:src|href)="(?!#)([^"]*)"|url\((?!#)([^)]*)\)', html))
+    assert links == set()
+
+
+def test_the_audit_database_leads_from_the_policy_to_its_judgments(unbroken: tuple[Path, str]) -> None:
+    home, _ = unbroken
+    with duckdb.connect(str(home / "audit.duckdb"), read_only=True) as connection:
+        kinds = connection.execute(
+            "with recursive back as (select artifact_id, kind from artifacts where kind = 'policy' union "
+            "select a.artifact_id, a.kind from back join lineage l using (artifact_id) join artifacts a on a.artifact_id = l.input_id) "
+            "select distinct kind from back"
+        ).fetchall()
+        assert {"policy", "reward_model", "preferences", "snapshot", "feedback_batch", "simulated_feedback"} <= {kind for (kind,) in kinds}
+        counted = connection.execute("select count(*) from judgments").fetchone()
+        read = connection.execute("select sum(rows_read), sum(rows_accepted + rows_quarantined + rows_known) from batches").fetchone()
+    assert counted is not None
+    assert counted[0] > 0
+    assert read is not None
+    assert read[0] == read[1]
+
+
+def test_show_and_verify_read_it_back(unbroken: tuple[Path, str]) -> None:
+    home, _ = unbroken
+
+    def overnight(*arguments: str) -> str:
+        full = [sys.executable, "-m", "flows.cli", *arguments, "--home", str(home)]
+        return subprocess.run(full, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    policy = str(stages(home)["policy"]["artifact_id"])[:16]
+    assert policy in overnight("show")
+    lineage = overnight("show", policy)
+    for kind in ("reward_model", "preferences", "snapshot", "feedback_batch"):
+        assert kind in lineage
+    assert "0 damaged" in overnight("verify")
+
+
+def test_the_same_recipe_again_does_no_work(unbroken: tuple[Path, str]) -> None:
+    home, _ = unbroken
+    before = ids_and_digests(home)
+    printed = run(home)
+    assert last_night(home)["outcome"] == "nothing new"
+    assert "nothing new" in printed
+    assert all(stage["reused"] for stage in stages(home).values())
+    assert ids_and_digests(home) == before
+
+
+def test_a_changed_ppo_setting_reuses_everything_before_ppo(unbroken: tuple[Path, str]) -> None:
+    home, _ = unbroken
+    run(home, "--set", "policy.kl_coef=0.2")
+    place = STAGES.index("policy")
+    assert [name for name, stage in stages(home).items() if stage["reused"]] == list(STAGES[:place])
+
+
+def test_a_night_that_was_killed_in_every_stage_ends_with_the_same_bytes(unbroken: tuple[Path, str], tmp_path: Path) -> None:
+    """One home, killed once in each stage: after the stage before it was shown as done, SIGKILL, and the same command again."""
+    expected_home, _ = unbroken
+    home = tmp_path / "home"
+    for stage in STAGES[:-1]:
+        kill_after(home, stage)
+    run(home)
+    first_night = json.loads(min((expected_home / "nights").glob("*.json")).read_text())
+    expected = {stage["stage"]: (stage["artifact_id"], stage["digest"]) for stage in first_night["stages"]}
+    assert ids_and_digests(home) == expected
+    assert not list(home.glob("artifacts/.staging/*"))
+    assert not [path for path in home.glob("work/*") if path.is_dir()]
+
+
+def kill_after(home: Path, stage: str) -> None:
+    """Run a night and kill it as soon as it has shown a stage as done, so in the stage that follows."""
+    with subprocess.Popen(command(home), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if re.search(rf"(made|reused)\s+{stage}\s", line):
+                break
+        process.send_signal(signal.SIGKILL)

@@ -1,0 +1,92 @@
+"""Recipes: what is wrong in one is named with its path, paths are resolved, and seeds follow from one."""
+
+from pathlib import Path
+
+import pytest
+
+from data_contracts.errors import RecipeError
+from flows.recipe import RECIPES, load_recipe
+
+LOCAL = 'name = "x"\n[base_model]\nsource = "./model"\n[[ingest.sources]]\nname = "s"\nformat = "native"\npath = "feedback.jsonl"\n'
+
+
+def write(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.toml")))
+def test_every_recipe_of_the_project_loads(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('name = "x"\n[simulation]\n[policy]\nupdate = 3\n', "policy.update: Extra inputs are not permitted"),
+        ('name = "x"\n[simulation]\n[policy.sampling]\ntemperature = 0\n', "policy.sampling.temperature: Input should be greater than 0"),
+        ('name = "x"\n[simulation]\n[policy]\nseed = 3\n', "policy.seed cannot be set"),
+        ('name = "x"\n[simulation\n', "not valid TOML"),
+        ('name = "x"\n', "a recipe needs feedback"),
+        ('name = "x"\n[simulation]\n[base_model]\nsource = "./m"\n', "built-in base model only"),
+        ('name = "x"\n[simulation]\n[judge]\nsplit = "train"\n', "judge.split"),
+        ("[simulation]\n", "name: Field required"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_path(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(write(tmp_path, text))
+    assert message in str(caught.value)
+    assert "recipe.toml" in caught.value.where
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(str(tmp_path / "none.toml"))
+    with pytest.raises(RecipeError, match="one of: built-in"):
+        load_recipe("none")
+
+
+def test_relative_paths_are_looked_up_beside_the_recipe_or_where_the_option_says(tmp_path: Path) -> None:
+    path = write(tmp_path, LOCAL)
+    assert load_recipe(path).ingest.sources[0].path == str(tmp_path / "feedback.jsonl")
+    assert load_recipe(path).base_model.source == str(tmp_path / "model")
+    elsewhere = tmp_path / "data"
+    assert load_recipe(path, data=elsewhere).ingest.sources[0].path == str(elsewhere / "feedback.jsonl")
+    own = write(tmp_path, 'data = "below"\n' + LOCAL)
+    assert load_recipe(own).ingest.sources[0].path == str(tmp_path / "below" / "feedback.jsonl")
+
+
+def test_a_hub_id_is_no_path(tmp_path: Path) -> None:
+    recipe = load_recipe(write(tmp_path, LOCAL.replace("./model", "someone/some-model")))
+    assert recipe.base_model.source == "someone/some-model"
+
+
+def test_overrides_stand_over_the_file() -> None:
+    recipe = load_recipe("built-in", overrides=("policy.updates=3", "policy.value_from=base_model", "name='mine'"))
+    assert (recipe.policy.updates, recipe.policy.value_from, recipe.name) == (3, "base_model", "mine")
+    for wrong in ("policy.updates", "=3", "name.x=3"):
+        with pytest.raises(RecipeError, match="not a setting"):
+            load_recipe("built-in", overrides=(wrong,))
+
+
+def test_every_stage_has_a_seed_of_its_own_that_follows_from_the_recipe() -> None:
+    def seeds(seed: int) -> list[int]:
+        recipe = load_recipe("built-in", overrides=(f"seed={seed}",))
+        assert recipe.simulation is not None
+        parts = (
+            recipe.simulation,
+            recipe.base_model.pretrain,
+            recipe.agreement,
+            recipe.reward_model,
+            recipe.judge,
+            recipe.policy,
+            recipe.evaluation,
+        )
+        return [part.seed for part in parts]
+
+    assert len(set(seeds(0) + seeds(1))) == 14
+    assert seeds(0) == seeds(0)

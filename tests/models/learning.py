@@ -1,0 +1,78 @@
+"""Small jobs of the policy's training and evaluation, that their tests share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from accelerate import Accelerator
+
+from data_contracts.records import PROMPT
+from models.configs import EvaluationConfig, PPOConfig, SamplingConfig
+from models.job import Job
+from models.language_model import load_language_model
+from models.ppo_update import Learner, new_learner
+from models.progress import Progress
+from models.prompts import Prompt, encode_prompts
+from models.reward_model import new_reward_model
+from models.rollout import Actors, Scorer
+from models.text import load_tokenizer, pad_token
+from models.train_policy import Ground
+from models.value_model import load_value_model
+from tests.models.conftest import sentences, user
+
+SPLITS = ("train", "train", "train", "validation", "test")
+SAMPLING = SamplingConfig(max_new_tokens=8)
+
+
+def ppo_config(**changes: object) -> PPOConfig:
+    small = {
+        "updates": 3,
+        "rollout_batch_size": 8,
+        "minibatch_size": 4,
+        "microbatch_size": 2,
+        "validation_prompts": 4,
+        "sampling": SAMPLING,
+    }
+    return PPOConfig.model_validate({**small, "value_from": "base_model", **changes})
+
+
+def some_prompts(count: int) -> list[Prompt]:
+    return [Prompt(f"prompt-{i:03d}", "ab"[i % 2], user(text)) for i, text in enumerate(sentences(count, seed=7))]
+
+
+def ground_of(model: Path, config: PPOConfig, scorer: Scorer, *, prompts: int = 16) -> tuple[Learner, Ground]:
+    """A learner and all it learns from, with a function as reward model and as judge."""
+    tokenizer, device = load_tokenizer(model), torch.device("cpu")
+    torch.manual_seed(0)
+    policy, reference = load_language_model(model), load_language_model(model).eval().requires_grad_(False)
+    value = load_value_model(config, model, model, tokenizer, device)
+    learner = new_learner(policy, value, config, Accelerator(cpu=True), pad_token(tokenizer))
+    encoded = encode_prompts(tokenizer, some_prompts(prompts), config.sampling.max_prompt_tokens)
+    actors = Actors(learner.policy, reference, learner.value, tokenizer)
+    return learner, Ground(actors, scorer, scorer, encoded, encoded if config.validation_prompts else None)
+
+
+def length_score(_: Sequence[object], responses: Sequence[str]) -> torch.Tensor:
+    """A score that nothing hides: how many characters the response has."""
+    return torch.tensor([float(len(response)) for response in responses])
+
+
+def write_inputs(root: Path, model: Path, *, prompts: int = 20, splits: Sequence[str] = SPLITS) -> dict[str, Path]:
+    """Input directories of a job: the model as base and policy, two random reward models, and prompts of every split."""
+    for number, role in enumerate(("reward_model", "judge")):
+        torch.manual_seed(number)
+        new_reward_model(model, 64).save(root / role / "model")
+    (root / "prompts").mkdir()
+    rows: list[dict[str, object]] = [
+        {"prompt_id": p.prompt_id, "split": splits[i % len(splits)], "slice": p.slice, "prompt": p.messages}
+        for i, p in enumerate(some_prompts(prompts))
+    ]
+    pq.write_table(PROMPT.table(rows), root / "prompts" / "prompts.parquet")
+    return {"base_model": model.parent, **{role: root / role for role in ("reward_model", "judge", "prompts")}}
+
+
+def make_job(root: Path, config: PPOConfig | EvaluationConfig, inputs: dict[str, Path]) -> Job:  # type: ignore[type-arg]
+    for name in ("output", "work"):
+        (root / name).mkdir(parents=True)
+    return Job(config, inputs, root / "output", root / "work", Progress(root / "progress.jsonl"))

@@ -1,0 +1,64 @@
+"""`python -m models`: what goes in, what comes out, and that errors are one message."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.__main__ import USER_ERROR, main
+
+ROOT = Path(__file__).parents[2]
+
+
+def arguments(tmp_path: Path, *more: str, job: str = "pretrain", config: str = "{}") -> list[str]:
+    (tmp_path / "config.json").write_text(config)
+    places = ["--config", str(tmp_path / "config.json"), "--output", str(tmp_path / "output"), "--work", str(tmp_path / "work")]
+    return [job, *places, "--progress", str(tmp_path / "progress"), *more]
+
+
+@pytest.mark.parametrize(
+    ("config", "more", "message"),
+    [
+        ('{"hiden_size": 3}', (), "hiden_size"),
+        ('{"seed": -1}', (), "seed"),
+        ("{", (), "configuration is wrong"),
+        ("{}", (), "no input 'corpus'"),
+        ("{}", ("--input", "corpus"), "ROLE=DIRECTORY"),
+        ("{}", ("--input", "corpus=/nowhere/at/all"), "/nowhere/at/all/corpus.parquet"),
+    ],
+)
+def test_user_errors_are_one_message(
+    tmp_path: Path, config: str, more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(tmp_path, *more, config=config)) == USER_ERROR
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert "Traceback" not in shown
+    event = json.loads((tmp_path / "progress").read_text().splitlines()[-1])
+    assert event["event"] == "error"
+    assert event["type"] in ("RecipeError", "InputError")
+    assert event["remedy"]
+
+
+def test_a_job_writes_its_headline_and_progress(tmp_path: Path, chat_model: Path) -> None:
+    from tests.models.test_sample import PROMPTS, make_job
+
+    job = make_job(tmp_path, chat_model, PROMPTS)
+    inputs = [text for role, path in job.inputs.items() for text in ("--input", f"{role}={path}")]
+    command = arguments(tmp_path, *inputs, job="sample", config=job.config.model_dump_json())
+    done = subprocess.run(
+        [sys.executable, "-m", "models", *command], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads((tmp_path / "work" / "headline.json").read_text())["responses"] == 9
+    events = [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]
+    assert (events[-1]["event"], events[-1]["done"], events[-1]["total"]) == ("progress", 9, 9)
+
+
+def test_reading_configurations_needs_no_torch() -> None:
+    code = "import sys, models.configs, models.job, models.__main__; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.split() == ["False", "False"]
