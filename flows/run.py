@@ -11,7 +11,7 @@ PREFECT_SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
@@ -34,7 +34,6 @@ def run_night(recipe_name: str, root: Path, *, data: Path | None, overrides: tup
     home = Home(root)
     console.print("[bold]overnight[/] starting …")
     _configure_prefect(home)
-    from flows.night import NightRecord  # noqa: F401  (Prefect and the stages, about three seconds)
     from flows.nightly import nightly
     from flows.progress_display import ProgressDisplay
     from flows.recipe import load_recipe

@@ -45,20 +45,16 @@ def interval_plot(rows: Sequence[dict[str, Any]], label: str, threshold: float) 
 def training_plot(metrics: Sequence[dict[str, Any]]) -> str:
     """Scores and KL over the updates of PPO: the training reward and, where it was asked, the held-out judge."""
     figure, axes = _figure(7.0, 3.2)
-    updates = [row["update"] for row in metrics]
-    axes.plot(updates, [row["score_mean"] for row in metrics], color=BLUE, label="reward model (training prompts)")
-    judged = [row for row in metrics if row.get("judge_score_mean") is not None]
-    axes.plot(
-        [row["update"] for row in judged],
-        [row["judge_score_mean"] for row in judged],
-        "o-",
-        color=GREEN,
-        label="held-out judge (validation prompts)",
-    )
+    rollouts = [row for row in metrics if "score" in row]
+    updates = [row["update"] for row in rollouts]
+    axes.plot(updates, [row["score"] for row in rollouts], color=BLUE, label="reward model (training prompts)")
+    judged = [row for row in metrics if row.get("validation_judge_score") is not None]
+    judge_scores = [row["validation_judge_score"] for row in judged]
+    axes.plot([row["update"] for row in judged], judge_scores, "o-", color=GREEN, label="held-out judge (validation prompts)")
     axes.set_xlabel("update")
     axes.set_ylabel("mean score")
     right = axes.twinx()
-    right.plot(updates, [row["kl_k1"] for row in metrics], color=ORANGE, linestyle=":", label="KL from the base model (right)")
+    right.plot(updates, [row["kl_k1"] for row in rollouts], color=ORANGE, linestyle=":", label="KL from the base model (right)")
     right.set_ylabel("nats per response")
     right.grid(visible=False)
     lines = [*axes.get_lines(), *right.get_lines()]

@@ -18,10 +18,10 @@ from models.language_model import load_language_model
 from models.pretrain import language_model_loss
 from models.progress import Progress
 from models.rollout import Scorer
-from models.text import encode_prompt, encode_response, load_tokenizer
+from models.text import Message, encode_prompt, encode_response, load_tokenizer
 from models.train_policy import Standing, run, train
 from tests.models.conftest import sentences, user
-from tests.models.learning import ground_of, length_score, make_job, ppo_config, write_inputs
+from tests.models.learning import ground_of, length_score, make_job, ppo_config, some_prompts, write_inputs
 from tests.models.test_resume import killed_twice, unbroken
 
 SILENT = Progress(None)
@@ -93,6 +93,33 @@ def test_without_a_learning_rate_the_policy_stays_the_reference(chat_model: Path
         assert row["kl_k3"] == pytest.approx(0, abs=1e-6)
         assert row["ratio"] == pytest.approx(1, abs=1e-5)
         assert row["clip_fraction"] == 0
+
+
+def test_every_rollout_draws_new_random_numbers(chat_model: Path, tmp_path: Path) -> None:
+    # The same single prompt and, without a learning rate, the same policy: only the random numbers can differ.
+    config, seen = ppo_config(validation_prompts=0), set[str]()
+
+    def remember(_: Sequence[object], responses: Sequence[str]) -> torch.Tensor:
+        seen.update(responses)
+        return torch.ones(len(responses))
+
+    learner, ground = ground_of(chat_model, config, remember, prompts=1)
+    still = config.model_copy(update={"learning_rate": 0.0, "value_learning_rate": 0.0})
+    train(learner, ground, still, SILENT, Checkpoints(tmp_path, "identity"))
+    assert len(seen) == 3 * 8
+
+
+def test_the_first_pass_answers_every_prompt_once(chat_model: Path, tmp_path: Path) -> None:
+    # By hand: two rollouts of 8 episodes are one pass over 16 prompts.
+    seen: list[str] = []
+
+    def remember(prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> torch.Tensor:
+        seen.extend(messages[0]["content"] for messages in prompts)
+        return torch.ones(len(responses))
+
+    _, standing = train_small(chat_model, tmp_path, remember, updates=2, validation_prompts=0)
+    assert standing.updates == 2
+    assert sorted(seen) == sorted(prompt.messages[0]["content"] for prompt in some_prompts(16))
 
 
 def test_the_price_of_kl_follows_its_controller(chat_model: Path, tmp_path: Path) -> None:
