@@ -4,6 +4,8 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 """
 
 import argparse
+import atexit
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -91,5 +93,18 @@ def _existing(home: Path) -> Path:
     return home.resolve()
 
 
+def entry() -> None:
+    """`main` as a process of its own: what is registered for the exit is run, and then the process ends at once.
+
+    The server that Prefect starts for a night leaves a thread behind, which keeps DuckDB's objects alive through an ordinary
+    exit; DuckDB's bindings then print pages about leaks that are none.
+    """
+    code = main()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -91,8 +91,14 @@ def verify_artifacts(root: Path, name: str | None) -> int:
 
 
 def headline_text(headline: Mapping[str, object]) -> str:
-    """A headline on one line: `pairs 812 · accuracy 0.743`."""
-    return " · ".join(f"{key.replace('_', ' ')} {_figure(value)}" for key, value in headline.items())
+    """A headline on one line, intervals behind their figure: `pairs 812 · accuracy 0.743 [0.70, 0.79]`."""
+    parts = []
+    for key, value in headline.items():
+        low, high = headline.get(f"{key}_low"), headline.get(f"{key}_high")
+        interval = f" [{_figure(low)}, {_figure(high)}]" if low is not None and high is not None else ""
+        if not key.endswith(("_low", "_high")):
+            parts.append(f"{key.replace('_', ' ')} {_figure(value)}{interval}")
+    return " · ".join(parts)
 
 
 def _figure(value: object) -> str:

@@ -101,8 +101,8 @@ def _write_agreement(directory: Path, config: AgreementConfig, home: Home, snaps
     alpha = overall["krippendorff_alpha"]
     return {
         "krippendorff_alpha": alpha.value,
-        "low": alpha.low,
-        "high": alpha.high,
+        "krippendorff_alpha_low": alpha.low,
+        "krippendorff_alpha_high": alpha.high,
         "raw_agreement": overall["raw_agreement"].value,
         "judgments": votes.height,
         "annotators": annotators.height,

@@ -45,7 +45,12 @@ def _write_truth(directory: Path, seed: int, evaluation: Artifact, agreement: Ar
     pl.DataFrame(figures).write_parquet(directory / "truth.parquet")
     reliability.write_parquet(directory / "annotators.parquet")
     gain = next(row for row in figures if row["figure"] == "true_reward_gain" and row["slice"] == ALL)
-    return {"true_reward_gain": gain["value"], "low": gain["low"], "high": gain["high"], "prompts": gain["n"]}
+    return {
+        "true_reward_gain": gain["value"],
+        "true_reward_gain_low": gain["low"],
+        "true_reward_gain_high": gain["high"],
+        "prompts": gain["n"],
+    }
 
 
 def with_true_reward(samples: pl.DataFrame) -> pl.DataFrame:
