@@ -7,7 +7,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from data_contracts.artifact_store import SHORT
 from flows.night import NightRecord
@@ -65,7 +65,7 @@ class ProgressDisplay:
 
     def summary(self, record: NightRecord) -> None:
         """Print the table of stages, the outcome and where to read on."""
-        table = Table("stage", "", "artifact", "figures", box=None, pad_edge=False)
+        table = Table(Column("stage", no_wrap=True), "", Column("artifact", no_wrap=True), "figures", box=None, pad_edge=False)
         for stage in record.stages:
             table.add_row(stage.stage, "reused" if stage.reused else "made", stage.artifact_id[:SHORT], headline_text(stage.headline))
         self.console.print()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.tree import Tree
 
 from data_contracts.artifact_store import SHORT, Artifact, verify
@@ -23,17 +23,17 @@ def every_artifact(home: Home) -> Iterator[Artifact]:
 def show_all(root: Path) -> None:
     """List the nights, the artifacts and the aliases."""
     home, console = Home(root), Console()
-    nights = Table("night", "recipe", "outcome", "seconds", title="nights", title_justify="left")
+    nights = Table(Column("night", no_wrap=True), "recipe", "outcome", "seconds", title="nights", title_justify="left")
     for path in sorted(home.nights.glob("*.json")):
         record = json.loads(path.read_text())
         nights.add_row(record["night"], record["recipe"], record["outcome"], str(record["seconds"]))
-    artifacts = Table("kind", "id", "made", "seconds", "headline", title="artifacts", title_justify="left")
+    artifacts = Table("kind", Column("id", no_wrap=True), "made", "seconds", "headline", title="artifacts", title_justify="left")
     for artifact in sorted(every_artifact(home), key=lambda item: (item.manifest.created_at, item.kind)):
         manifest = artifact.manifest
         artifacts.add_row(
             artifact.kind, artifact.short_id, manifest.created_at, f"{manifest.seconds:.1f}", headline_text(manifest.headline)
         )
-    aliases = Table("alias", "policy", "since", "reason", title="aliases", title_justify="left")
+    aliases = Table("alias", Column("policy", no_wrap=True), "since", "reason", title="aliases", title_justify="left")
     for alias, entry in Registry(home.registry):
         aliases.add_row(alias, entry.policy_id[:SHORT], entry.at, entry.reason)
     for table in (nights, artifacts, aliases):

@@ -101,10 +101,10 @@ def _needed(figure: float, interval: tuple[float | None, float | None], threshol
     return f"about {math.ceil(n * (half / distance) ** 2)} units instead of {n} would decide it"
 
 
-def enough_prompts(n: int, needed: int) -> Rule:
-    """Judge that the evaluation rests on enough held-out prompts."""
+def enough_prompts(rule: str, n: int, needed: int) -> Rule:
+    """Judge that a figure rests on enough held-out prompts: with very few, an interval over them is too narrow to be believed."""
     verdict: Verdict = PASS if n >= needed else UNSURE
-    return Rule("held_out_prompts", verdict, float(n), None, None, float(needed), f"{n} held-out prompts where {needed} are asked for")
+    return Rule(rule, verdict, float(n), None, None, float(needed), f"{n} held-out prompts where {needed} are asked for")
 
 
 def within_budget(kl: float, high: float, budget: float) -> Rule:
@@ -151,7 +151,10 @@ def reward_model_rules(config: GateConfig, reward_model: Artifact) -> list[Rule]
     splits = json.loads(reward_model.file("evaluation.json").read_text())
     row = splits.get("test") or {"n_prompts": 0}
     interval = (row.get("accuracy_low"), row.get("accuracy_high"))
-    return [above("reward_model_orders_pairs", row.get("accuracy"), interval, config.min_reward_accuracy, row["n_prompts"])]
+    return [
+        enough_prompts("reward_model_has_enough_prompts", row["n_prompts"], config.min_prompts),
+        above("reward_model_orders_pairs", row.get("accuracy"), interval, config.min_reward_accuracy, row["n_prompts"]),
+    ]
 
 
 def policy_rules(config: GateConfig, evaluation: Artifact) -> list[Rule]:
@@ -159,7 +162,7 @@ def policy_rules(config: GateConfig, evaluation: Artifact) -> list[Rule]:
     rows = pq.read_table(evaluation.file("figures.parquet")).to_pylist()
     overall_rows = {row["figure"]: row for row in rows if row["slice"] == ALL_SLICES}
     wins = {name.removeprefix(WIN_RATE): row for name, row in overall_rows.items() if name.startswith(WIN_RATE)}
-    rules = [enough_prompts(min(row["n"] for row in wins.values()), config.min_prompts)]
+    rules = [enough_prompts("policy_has_enough_prompts", min(row["n"] for row in wins.values()), config.min_prompts)]
     for opponent, row in wins.items():
         rules.append(above(f"better_than_{opponent}", row["value"], (row["low"], row["high"]), config.min_win_rate, row["n"]))
     kl = overall_rows["kl_k1"]

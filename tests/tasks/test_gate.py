@@ -28,8 +28,8 @@ def test_not_enough_evidence_says_how_much_would_be() -> None:
 
 
 def test_few_prompts_are_not_enough_whatever_they_say() -> None:
-    assert enough_prompts(29, 30).verdict == UNSURE
-    assert enough_prompts(30, 30).verdict == PASS
+    assert enough_prompts("rule", 29, 30).verdict == UNSURE
+    assert enough_prompts("rule", 30, 30).verdict == PASS
 
 
 def test_the_kl_budget_is_held_by_the_upper_end() -> None:
