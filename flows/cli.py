@@ -7,6 +7,7 @@ import argparse
 import atexit
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -99,7 +100,11 @@ def entry() -> None:
     The server that Prefect starts for a night leaves a thread behind, which keeps DuckDB's objects alive through an ordinary
     exit; DuckDB's bindings then print pages about leaks that are none.
     """
-    code = main()
+    try:
+        code = main()
+    except Exception:  # ours, not the user's: it ends in a traceback
+        traceback.print_exc()
+        code = FAILURE
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

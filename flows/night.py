@@ -24,7 +24,7 @@ class NightRecord(BaseModel):
 
     night: str = Field(description="UTC time at which the night began; names the file")
     recipe: str = Field(description="name of the recipe")
-    outcome: str = Field(description="how it ended: `nothing new`, the registry's decision with the gate's verdict, or `failed: …`")
+    outcome: str = Field(description="how it ended: `nothing new`, or the registry's decision with the gate's verdict")
     seconds: float = Field(description="how long it took")
     stages: list[StageResult] = Field(description="what each stage gave, in order")
     report: str = Field(default="", description="path of the report")

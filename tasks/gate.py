@@ -96,7 +96,7 @@ def _needed(figure: float, interval: tuple[float | None, float | None], threshol
     """How many units would decide it, if the figure stays: the interval's half width shrinks with the root of their number."""
     low, high = interval
     half, distance = ((high or 0.0) - (low or 0.0)) / 2, abs(figure - threshold)
-    if distance < half / 100:
+    if distance <= half / 100:
         return "the figure is too near the threshold to say how many units would decide it"
     return f"about {math.ceil(n * (half / distance) ** 2)} units instead of {n} would decide it"
 

@@ -25,6 +25,7 @@ def test_not_enough_evidence_says_how_much_would_be() -> None:
     """An interval of half width 0.1 at 0.05 from the threshold must be halved: four times the prompts."""
     assert "about 400 units instead of 100" in above("win_rate", 0.55, (0.45, 0.65), 0.5, 100).reason
     assert "too near" in above("win_rate", 0.5, (0.4, 0.6), 0.5, 100).reason
+    assert "too near" in above("win_rate", 0.5, (0.5, 0.5), 0.5, 100).reason
 
 
 def test_few_prompts_are_not_enough_whatever_they_say() -> None:
