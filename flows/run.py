@@ -1,6 +1,7 @@
 """`overnight run`: the nightly flow in this process, with Prefect's own server started and quietened for it."""
 
 import os
+import signal
 from pathlib import Path
 
 from rich.console import Console
@@ -34,6 +35,7 @@ def run_night(recipe_name: str, root: Path, *, data: Path | None, overrides: tup
     home = Home(root)
     console.print("[bold]overnight[/] starting …")
     _configure_prefect(home)
+    _sweep_servers(home)
     from flows.nightly import nightly
     from flows.progress_display import ProgressDisplay
     from flows.recipe import load_recipe
@@ -52,3 +54,19 @@ def _configure_prefect(home: Home) -> None:
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(home.prefect))
     home.prefect.mkdir(parents=True, exist_ok=True)
+
+
+def _sweep_servers(home: Home) -> None:
+    """End the Prefect servers that killed nights of this home left behind, known by their `PREFECT_HOME` and by having no parent."""
+    ours = f"PREFECT_HOME={home.prefect}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            orphan = process.joinpath("stat").read_text().rpartition(")")[2].split()[1] == "1"
+            if (
+                orphan
+                and b"uvicorn" in process.joinpath("cmdline").read_bytes()
+                and ours in process.joinpath("environ").read_bytes().split(b"\0")
+            ):
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:
+            continue  # it ended meanwhile, or is another user's

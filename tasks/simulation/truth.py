@@ -89,13 +89,15 @@ def true_reliability(feedback: Path) -> pl.DataFrame:
             difference = true_reward(row["prompt"], row["response_a"]) - true_reward(row["prompt"], row["response_b"])
             if row["verdict"] != "tie" and difference:
                 rows.append({"annotator_id": row["annotator_id"], "right": (row["verdict"] == "a") == (difference > 0)})
-    return pl.DataFrame(rows).group_by("annotator_id").agg(true_reliability=pl.col("right").mean(), n=pl.len()).sort("annotator_id")
+    judged = pl.DataFrame(rows, schema={"annotator_id": pl.String, "right": pl.Boolean})
+    return judged.group_by("annotator_id").agg(true_reliability=pl.col("right").mean(), n=pl.len()).sort("annotator_id")
 
 
 def reliability_figure(reliability: pl.DataFrame, annotators: pl.DataFrame) -> dict[str, Any]:
     """Spearman's rank correlation of true reliability with the measured agreement with the majority."""
     both = reliability.join(annotators, on="annotator_id", how="inner").drop_nulls(["true_reliability", "majority_agreement"])
-    value = float(spearmanr(both["true_reliability"], both["majority_agreement"]).statistic) if both.height > 2 else None
+    differ = both.height > 2 and both["true_reliability"].n_unique() > 1 and both["majority_agreement"].n_unique() > 1
+    value = float(spearmanr(both["true_reliability"], both["majority_agreement"]).statistic) if differ else None
     return {"slice": ALL, "figure": "annotator_reliability_rank_correlation", "value": value, "low": None, "high": None, "n": both.height}
 
 
