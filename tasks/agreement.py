@@ -22,6 +22,7 @@ from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments, views_version
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_table
+from data_contracts.records import ALL_SLICES
 from models.randomness import generator
 from tasks.agreement_figures import (
     Array,
@@ -38,7 +39,6 @@ from tasks.agreement_figures import (
     ordinal_agreement,
     pairwise_agreement,
 )
-from tasks.sources.rows import ALL_SLICES
 from tasks.stage import StageConfig, stage
 
 CATEGORIES = ("a", "tie", "b")

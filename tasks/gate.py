@@ -19,7 +19,7 @@ from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_table
-from tasks.sources.rows import ALL_SLICES
+from data_contracts.records import ALL_SLICES
 from tasks.stage import StageConfig, stage
 
 RULE_SCHEMA = pa.schema(

@@ -1,7 +1,5 @@
 """Where stages say how far they are: anyone who listens (the command line's display, a log) hears it."""
 
-import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,21 +49,6 @@ def emit(event: Event) -> None:
     """Tell every listener."""
     for listener in tuple(_listeners):
         listener(event)
-
-
-def log_listener(logger: logging.Logger | logging.LoggerAdapter[logging.Logger], every: float = 10.0) -> Callable[[Event], None]:
-    """A listener that logs what it hears, progress at most every so many seconds."""
-    last = -every
-
-    def listen(event: Event) -> None:
-        nonlocal last
-        if isinstance(event, StageProgress):
-            if time.monotonic() - last < every:
-                return
-            last = time.monotonic()
-        logger.info("%s", describe(event))
-
-    return listen
 
 
 def describe(event: Event) -> str:

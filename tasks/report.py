@@ -12,11 +12,11 @@ from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, file_hash, library_versions, pinned_config
+from data_contracts.records import ALL_SLICES
 from tasks.plots import interval_plot, scatter_plot, training_plot
 from tasks.stage import StageConfig, stage
 
 TEMPLATES = Path(__file__).parent / "templates"
-ALL = "all"
 
 
 class ReportConfig(StageConfig):
@@ -70,10 +70,10 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "decision": artifacts["version"].manifest.headline["decision"],
         "verdict": artifacts["gate"].manifest.headline["verdict"],
         "rules": tables["gate"].to_dicts(),
-        "agreement": tables["agreement"].filter(pl.col("slice") == ALL).to_dicts(),
+        "agreement": tables["agreement"].filter(pl.col("slice") == ALL_SLICES).to_dicts(),
         "annotators": tables["annotators"].to_dicts(),
         "evaluation": tables["evaluation"].to_dicts(),
-        "truth": tables["truth"].filter(pl.col("slice") == ALL).to_dicts() if "truth" in artifacts else [],
+        "truth": tables["truth"].filter(pl.col("slice") == ALL_SLICES).to_dicts() if "truth" in artifacts else [],
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
         "preferences": artifacts["preferences"].manifest.headline,
         "contracts": artifacts["contracts"].manifest.headline,

@@ -15,13 +15,13 @@ from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions
+from data_contracts.records import ALL_SLICES
 from models.intervals import Interval, bootstrap_interval
 from tasks.simulation.stages import SimulationConfig
 from tasks.simulation.true_reward import true_reward
 from tasks.stage import stage
 
 RESAMPLES = 2000
-ALL = "all"
 
 
 def measure_truth(home: Home, config: SimulationConfig, *, evaluation: Artifact, agreement: Artifact, feedback: Artifact) -> Made:
@@ -44,7 +44,7 @@ def _write_truth(directory: Path, seed: int, evaluation: Artifact, agreement: Ar
     samples.select("prompt_id", "model", "slice", "score", "judge_score", "true_reward").write_parquet(directory / "samples.parquet")
     pl.DataFrame(figures).write_parquet(directory / "truth.parquet")
     reliability.write_parquet(directory / "annotators.parquet")
-    gain = next(row for row in figures if row["figure"] == "true_reward_gain" and row["slice"] == ALL)
+    gain = next(row for row in figures if row["figure"] == "true_reward_gain" and row["slice"] == ALL_SLICES)
     return {
         "true_reward_gain": gain["value"],
         "true_reward_gain_low": gain["low"],
@@ -62,8 +62,8 @@ def with_true_reward(samples: pl.DataFrame) -> pl.DataFrame:
 def reward_figures(samples: pl.DataFrame, seed: int) -> list[dict[str, Any]]:
     """Mean true reward of each model, and the policy's gain over the reference by every measure, by slice and overall."""
     rows = []
-    for name in (ALL, *sorted(samples["slice"].unique())):
-        part = samples if name == ALL else samples.filter(pl.col("slice") == name)
+    for name in (ALL_SLICES, *sorted(samples["slice"].unique())):
+        part = samples if name == ALL_SLICES else samples.filter(pl.col("slice") == name)
         for model in sorted(part["model"].unique()):
             values = part.filter(pl.col("model") == model)["true_reward"].to_numpy()
             rows.append(_row(name, f"true_reward_{model}", values, seed))
@@ -98,7 +98,14 @@ def reliability_figure(reliability: pl.DataFrame, annotators: pl.DataFrame) -> d
     both = reliability.join(annotators, on="annotator_id", how="inner").drop_nulls(["true_reliability", "majority_agreement"])
     differ = both.height > 2 and both["true_reliability"].n_unique() > 1 and both["majority_agreement"].n_unique() > 1
     value = float(spearmanr(both["true_reliability"], both["majority_agreement"]).statistic) if differ else None
-    return {"slice": ALL, "figure": "annotator_reliability_rank_correlation", "value": value, "low": None, "high": None, "n": both.height}
+    return {
+        "slice": ALL_SLICES,
+        "figure": "annotator_reliability_rank_correlation",
+        "value": value,
+        "low": None,
+        "high": None,
+        "n": both.height,
+    }
 
 
 def _row(slice_name: str, figure: str, values: np.ndarray, seed: int) -> dict[str, Any]:

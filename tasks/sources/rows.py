@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from data_contracts.records import ALL_SLICES
+
 Message = dict[str, str]
 ROLES = ("system", "user", "assistant")
-ALL_SLICES = "all"
-"""Stands for all slices together in tables of figures, so no slice may be called so."""
 LONGEST_REVISION = 2**31
 
 
