@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test check fast mutate lock docs clean
+.PHONY: run test check fast lock docs clean
 
 run: .venv/.ready
 	$(BIN)/overnight run $(ARGS)

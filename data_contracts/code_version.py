@@ -16,12 +16,13 @@ PLUMBING = frozenset(
         "data_contracts.manifest",
         "models.__main__",
         "models.configs",
+        "models.jobs",
         "models.lifeline",
         "models.progress",
         "tasks.progress",
         "tasks.stage",
-        "tasks.training",
-        "tasks.worker",
+        "tasks.learning.training",
+        "tasks.learning.worker",
     }
 )
 """Modules that carry results and cannot change them (a config's values are part of the identity): editing one makes nothing anew."""

@@ -7,18 +7,18 @@ from prefect import flow
 from data_contracts.home import Home
 from flows.night import Night, NightRecord
 from flows.recipe import Recipe
-from tasks.agreement import agreement_stage
-from tasks.base_model import base_model_stage
-from tasks.gate import gate_stage
-from tasks.ingest import ingest_stage
-from tasks.preferences import preferences_stage
-from tasks.promotion import registry_stage
-from tasks.report import report_stage
+from tasks.decision.gate import gate_stage
+from tasks.decision.promotion import registry_stage
+from tasks.decision.report import report_stage
+from tasks.feedback.ingest import ingest_stage
+from tasks.feedback.snapshot import snapshot_stage
+from tasks.feedback.validate import validate_stage
+from tasks.learning.base_model import base_model_stage
+from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage
+from tasks.quality.agreement import agreement_stage
+from tasks.quality.preferences import preferences_stage
 from tasks.simulation.stages import corpus_stage, simulated_feedback_stage, simulated_responses_stage
 from tasks.simulation.truth import simulated_truth_stage
-from tasks.snapshot import snapshot_stage
-from tasks.training import evaluation_stage, policy_stage, reward_model_stage
-from tasks.validate import validate_stage
 
 
 @flow(name="nightly", validate_parameters=False)

@@ -9,16 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
 from models.configs import EvaluationConfig, PPOConfig, RewardModelConfig
 from models.randomness import derive_seed
-from tasks.agreement import AgreementConfig
-from tasks.base_model import BUILT_IN, BaseModelConfig
-from tasks.gate import GateConfig
-from tasks.ingest import IngestConfig
-from tasks.preferences import PreferencesConfig
-from tasks.promotion import RegistryConfig
-from tasks.report import ReportConfig
+from tasks.decision.gate import GateConfig
+from tasks.decision.promotion import RegistryConfig
+from tasks.decision.report import ReportConfig
+from tasks.feedback.ingest import IngestConfig
+from tasks.feedback.snapshot import SnapshotConfig
+from tasks.feedback.validate import ValidateConfig
+from tasks.learning.base_model import BUILT_IN, BaseModelConfig
+from tasks.quality.agreement import AgreementConfig
+from tasks.quality.preferences import PreferencesConfig
 from tasks.simulation.stages import SimulationConfig
-from tasks.snapshot import SnapshotConfig
-from tasks.validate import ValidateConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "built-in"

@@ -126,10 +126,13 @@ def file_tree() -> str:
     """One line per source file: its path and the first sentence of its docstring or comment."""
     lines = []
     for folder in FOLDERS:
-        files = sorted(path for path in (ROOT / folder).rglob("*") if path.suffix in SUFFIXES and path.name != "__init__.py")
-        about = ROOT / folder / "__init__.py"
-        lines += [f"**{folder}/** {_purpose(about) if about.exists() else ''}".rstrip() + "\n", "| file | its one job |", "|---|---|"]
-        lines += [f"| `{path.relative_to(ROOT).as_posix()}` | {_purpose(path)} |" for path in files] + [""]
+        for place in sorted([ROOT / folder, *(path for path in (ROOT / folder).rglob("*") if path.is_dir())]):
+            files = sorted(path for path in place.iterdir() if path.suffix in SUFFIXES and path.name != "__init__.py")
+            if files:
+                about = place / "__init__.py"
+                heading = f"**{place.relative_to(ROOT).as_posix()}/** {_purpose(about) if about.exists() else ''}".rstrip()
+                lines += [heading + "\n", "| file | its one job |", "|---|---|"]
+                lines += [f"| `{path.name}` | {_purpose(path)} |" for path in files] + [""]
     return "\n".join(lines)
 
 

@@ -11,18 +11,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from data_contracts.errors import OvernightError, RecipeError, examples
-from models.configs import EvaluationConfig, LearningConfig, PPOConfig, PretrainConfig, RewardModelConfig, SampleJobConfig
+from models.configs import LearningConfig
 from models.job import Headline, Job
+from models.jobs import JOBS
 from models.progress import Progress
-
-JOBS: dict[str, type[LearningConfig]] = {
-    "pretrain": PretrainConfig,
-    "sample": SampleJobConfig,
-    "train_reward_model": RewardModelConfig,
-    "train_policy": PPOConfig,
-    "evaluate_policy": EvaluationConfig,
-}
-"""Each job is the function `run` of the module of its name; beside it, the configuration that it takes."""
 
 HEADLINE_NAME = "headline.json"
 USER_ERROR = 2
@@ -60,13 +52,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, progress: Progress) -> Headline:
-    config = _read_config(JOBS[options.job], options.config)
+    config = _read_config(JOBS[options.job].config, options.config)
     inputs = dict(_role_and_path(text) for text in options.input)
     for directory in (options.output, options.work):
         directory.mkdir(parents=True, exist_ok=True)
     _settle_torch()
     job = Job(config, inputs, options.output, options.work, progress)
-    headline: Headline = import_module(f"models.{options.job}").run(job)
+    headline: Headline = import_module(JOBS[options.job].module).run(job)
     return headline
 
 

@@ -14,10 +14,10 @@ from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions
 from data_contracts.records import MESSAGES
 from models.configs import SampleJobConfig, SamplingConfig
+from tasks.learning.training import make_learned
 from tasks.simulation.annotators import TEMPERAMENTS, Pair, collect_judgments, hire
 from tasks.simulation.grammar import all_prompts_but, draw_prompts, understand, write_response
 from tasks.stage import StageConfig, stage
-from tasks.training import make_learned
 
 CORPUS_SCHEMA = pa.schema([pa.field("prompt", MESSAGES, nullable=False), pa.field("response", pa.string(), nullable=False)])
 PROMPT_SCHEMA = pa.schema([pa.field("prompt_id", pa.string(), nullable=False), pa.field("prompt", MESSAGES, nullable=False)])

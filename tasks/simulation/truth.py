@@ -16,7 +16,7 @@ from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions
 from data_contracts.records import ALL_SLICES
-from models.intervals import Interval, bootstrap_interval
+from models.evaluation.intervals import Interval, bootstrap_interval
 from tasks.simulation.stages import SimulationConfig
 from tasks.simulation.true_reward import true_reward
 from tasks.stage import stage

@@ -8,8 +8,8 @@ import torch
 from transformers import BertConfig, BertModel, BertTokenizer, GPT2Config, GPT2LMHeadModel
 
 from models.configs import PretrainConfig
-from models.language_model import new_language_model, save_language_model
-from models.pretrain import CorpusText, train_tokenizer
+from models.language.language_model import new_language_model, save_language_model
+from models.language.pretrain import CorpusText, train_tokenizer
 
 STORIES = Path(__file__).parents[2] / "../shared/data/model_stories260k"
 WORDS = ("how", "do", "i", "clean", "my", "old", "lamp", "table", "wipe", "it", "with", "soap", "good", "bad", "answer", "please")
@@ -53,7 +53,7 @@ def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def gpt2_model(tmp_path_factory: pytest.TempPathFactory, chat_model: Path) -> Path:
     """A tiny random GPT-2: learned positions, and dropout in its configuration."""
-    from models.text import load_tokenizer
+    from models.language.text import load_tokenizer
 
     directory = tmp_path_factory.mktemp("gpt2_model") / "model"
     tokenizer = load_tokenizer(chat_model)

@@ -10,15 +10,15 @@ from accelerate import Accelerator
 from data_contracts.records import PROMPT
 from models.configs import EvaluationConfig, PPOConfig, SamplingConfig
 from models.job import Job
-from models.language_model import load_language_model
-from models.ppo_update import Learner, new_learner
+from models.language.language_model import load_language_model
+from models.language.prompts import Prompt, encode_prompts
+from models.language.text import load_tokenizer, pad_token
+from models.ppo.ppo_update import Learner, new_learner
+from models.ppo.rollout import Actors, Scorer
+from models.ppo.train_policy import Ground
+from models.ppo.value_model import load_value_model
 from models.progress import Progress
-from models.prompts import Prompt, encode_prompts
-from models.reward_model import new_reward_model
-from models.rollout import Actors, Scorer
-from models.text import load_tokenizer, pad_token
-from models.train_policy import Ground
-from models.value_model import load_value_model
+from models.reward.reward_model import new_reward_model
 from tests.models.conftest import sentences, user
 
 SPLITS = ("train", "train", "train", "validation", "test")

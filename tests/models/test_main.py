@@ -44,7 +44,7 @@ def test_user_errors_are_one_message(
 
 
 def test_a_job_writes_its_headline_and_progress(tmp_path: Path, chat_model: Path) -> None:
-    from tests.models.test_sample import PROMPTS, make_job
+    from tests.models.language.test_sample import PROMPTS, make_job
 
     job = make_job(tmp_path, chat_model, PROMPTS)
     inputs = [text for role, path in job.inputs.items() for text in ("--input", f"{role}={path}")]

@@ -11,9 +11,10 @@ import pytest
 
 from data_contracts.manifest import FileEntry, list_files
 from models.job import Job
-from models.pretrain import CorpusText
-from tests.models import test_pretrain, test_train_reward_model
+from models.language.pretrain import CorpusText
 from tests.models.conftest import sentences, user
+from tests.models.language import test_pretrain
+from tests.models.reward import test_train_reward_model
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]

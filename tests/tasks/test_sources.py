@@ -15,7 +15,7 @@ import pytest
 from data_contracts.errors import InputError
 from tasks.sources import FORMATS
 from tasks.sources.rows import BadRow, GoodRow, Pair, Row, Vote
-from tests.tasks.feedback import SHARED, needs_llmfao, needs_pandalm, row, write_rows
+from tests.tasks.deliveries import SHARED, needs_llmfao, needs_pandalm, row, write_rows
 
 
 def parse(path: Path, form: str = "native", default_slice: str | None = None) -> list[Row]:

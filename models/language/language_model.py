@@ -1,0 +1,144 @@
+"""Language models: made new, loaded and saved, and the logprobs that they give to responses."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from data_contracts.errors import InputError, RecipeError, examples
+from models.configs import PretrainConfig
+from models.language.text import Padded, Tokenizer, pad_left, pad_right
+
+LanguageModel = Any
+"""A causal language model of the transformers library."""
+
+transformers.utils.logging.disable_progress_bar()
+
+
+class ResponseBatch(NamedTuple):
+    """B prompts with their responses: prompts end, and responses begin, at the same column of every row."""
+
+    padded: Padded
+    """The whole sequences, (B, P + T), padded on both sides; positions count the real tokens."""
+    responses: Tensor
+    """The responses, (B, T), padded at their end."""
+    response_mask: Tensor
+    """True where a response has a token, (B, T)."""
+
+
+def new_language_model(config: PretrainConfig, vocab_size: int, *, pad_id: int, eos_id: int) -> LanguageModel:
+    """A small Llama with random weights, drawn from torch's global generator: tied embeddings, no dropout."""
+    if config.hidden_size % config.heads:
+        raise RecipeError(f"hidden_size {config.hidden_size} is no multiple of heads {config.heads}", remedy="change one of them")
+    architecture = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=8 * round(config.hidden_size / 3),
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        max_position_embeddings=config.context_length,
+        initializer_range=config.hidden_size**-0.5,  # at this size, the usual 0.02 learns to copy from the prompt much later
+        tie_word_embeddings=True,
+        pad_token_id=pad_id,
+        bos_token_id=None,
+        eos_token_id=eos_id,
+    )
+    return LlamaForCausalLM(architecture)
+
+
+def load_language_model(directory: Path, device: torch.device | str = "cpu") -> LanguageModel:
+    """The causal language model in a directory in transformers format, in float32, without dropout.
+
+    Raises:
+        InputError: the directory holds no such model, or not all of its weights, or only pickled ones.
+    """
+    return load_pretrained(AutoModelForCausalLM, directory).to(device)
+
+
+def load_pretrained(auto_class: Any, directory: Path) -> Any:
+    """What one of transformers' Auto classes makes of a directory: safetensors only, no foreign code, float32, no dropout."""
+    try:
+        config = AutoConfig.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+        _switch_off_dropout(config)
+        model, loading = auto_class.from_pretrained(
+            directory,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise InputError(
+            f"no model can be loaded: {str(error).splitlines()[0]}",
+            where=str(directory),
+            remedy="give a directory with config.json and *.safetensors, as `save_pretrained` writes them",
+        ) from error
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))  # no pooler is ever used
+    if missing:
+        raise InputError(f"the model lacks weights: {examples(missing)}", where=str(directory), remedy="save the model again, as a whole")
+    return model
+
+
+def save_language_model(model: LanguageModel, tokenizer: Tokenizer, directory: Path) -> None:
+    """Write model and tokenizer so that transformers' `from_pretrained` reads them; the same model gives the same bytes."""
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+
+
+def context_length(config: Any) -> int | None:
+    """The longest sequence that a model of this transformers configuration is made for, None where it does not tell."""
+    return getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+
+
+def response_batch(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad_id: int, device: torch.device | str = "cpu"
+) -> ResponseBatch:
+    """B prompts and B responses, neither empty, as one batch."""
+    left, right = pad_left(prompts, pad_id, device), pad_right(responses, pad_id, device)
+    mask = torch.cat([left.mask, right.mask], 1)
+    position_ids = (mask.long().cumsum(-1) - 1).clamp(min=0) * mask
+    return ResponseBatch(Padded(torch.cat([left.ids, right.ids], 1), mask, position_ids), right.ids, right.mask)
+
+
+def response_logits(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
+    """Logits at the sampling temperature of every response token, float32 (B, T, V); none are computed over the prompts."""
+    length = batch.responses.shape[1]
+    output = model(
+        input_ids=batch.padded.ids,
+        attention_mask=None if bool(batch.padded.mask.all()) else batch.padded.mask.long(),
+        position_ids=batch.padded.position_ids,
+        logits_to_keep=length + 1,
+        use_cache=False,
+    )
+    logits: Tensor = output.logits[:, :-1].float() / temperature
+    return logits
+
+
+def logprobs_of(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log of the probability that logits (..., V) give to ids (...), without a second tensor of the logits' size."""
+    return logits.gather(-1, ids[..., None]).squeeze(-1) - logits.logsumexp(-1)
+
+
+def response_logprobs(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
+    """Log-probability of each response token at the sampling temperature, (B, T), 0 where there is none."""
+    logprobs = logprobs_of(response_logits(model, batch, temperature), batch.responses)
+    return logprobs.masked_fill(~batch.response_mask, 0.0)
+
+
+def _switch_off_dropout(config: Any) -> None:
+    """Every dropout probability of a configuration to 0, whatever the architecture calls it."""
+    for name, value in config.to_dict().items():
+        if isinstance(value, float) and ("drop" in name):
+            setattr(config, name, 0.0)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Parameters of a model, tied ones counted once."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,169 @@
+"""Rollouts: the policy answers prompts, and everything that PPO needs to know about the answers is gathered once.
+
+Shapes: B responses, T response tokens of the longest one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from data_contracts.errors import StageError
+from models.configs import SamplingConfig
+from models.language.generation import generate
+from models.language.language_model import LanguageModel, ResponseBatch, logprobs_of, response_batch, response_logits, response_logprobs
+from models.language.prompts import EncodedPrompts
+from models.language.text import Message, Tokenizer, decode_response, end_token, pad_token
+from models.ppo.ppo_math import entropy
+from models.ppo.value_model import response_values
+from models.reward.reward_model import RewardModel
+
+Scorer = Callable[[Sequence[Sequence[Message]], Sequence[str]], Tensor]
+"""Scores (B,) of B responses, as text, to B prompts: a reward model's `score`, or any other function."""
+
+LOGPROB_TOLERANCE = 1e-4
+"""How far, absolutely and relatively, the sampler's logprobs may be from those of a whole forward pass in float32."""
+
+
+class Response(NamedTuple):
+    """One sampled response."""
+
+    ids: list[int]
+    """Its tokens, the end token included when it ended."""
+    logprobs: list[float]
+    """Log-probability of each token, as the sampler saw it."""
+    ended: bool
+    """Whether it ended by itself within the length limit."""
+    text: str
+    """What a reader, and a reward model, sees of it."""
+
+
+class Rollout(NamedTuple):
+    """B prompts, the policy's responses to them, and what the models say of each response token before any update."""
+
+    prompts: list[list[int]]
+    """Tokens of each prompt."""
+    responses: list[list[int]]
+    """Tokens of each response, the end token included when it ended."""
+    text: list[str]
+    """Each response as the reward model saw it."""
+    response_mask: Tensor
+    """(B, T), True = the token counts; responses start at column 0."""
+    logprobs: Tensor
+    """(B, T), the policy's log-probability of each token, by the forward pass that training uses; 0 on padding."""
+    entropy: Tensor
+    """(B, T), entropy in nats of the distribution that each token was sampled from; 0 on padding."""
+    ref_logprobs: Tensor
+    """(B, T), the same tokens' log-probability under the reference policy; 0 on padding."""
+    values: Tensor
+    """(B, T), the value model's forecast in front of each token; 0 on padding."""
+    scores: Tensor
+    """(B,), the reward model's score of each response, without any penalty."""
+    ended: Tensor
+    """(B,), True where the response ended by itself."""
+
+
+class Actors(NamedTuple):
+    """The models that take part in a rollout."""
+
+    policy: LanguageModel
+    reference: LanguageModel
+    value: RewardModel
+    tokenizer: Tokenizer
+    """The policy's and the reference's; the scorer has its own."""
+
+
+def respond(
+    model: LanguageModel, tokenizer: Tokenizer, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, *, seeds: Sequence[int]
+) -> list[Response]:
+    """One response to each prompt, in order; a prompt's seed decides its response."""
+    eos_id = end_token(tokenizer, sampling.eos_token_id)
+    generations = generate(model, prompts, sampling, seeds=seeds, eos_id=eos_id, pad_id=pad_token(tokenizer))
+    return [Response(g.ids, g.logprobs, g.ended, decode_response(tokenizer, g.ids, eos_id)) for g in generations]
+
+
+def collect_rollout(
+    actors: Actors, scorer: Scorer, batch: EncodedPrompts, sampling: SamplingConfig, *, seeds: Sequence[int], microbatch_size: int
+) -> Rollout:
+    """Sample one response per prompt and gather all about it; no gradients are kept.
+
+    Raises:
+        StageError: the sampler's logprobs differ from those of the forward pass, so that ratios would be wrong.
+    """
+    answers = respond(actors.policy, actors.tokenizer, batch.ids, sampling, seeds=seeds)
+    responses, text = [answer.ids for answer in answers], [answer.text for answer in answers]
+    device, pad_id = actors.policy.device, pad_token(actors.tokenizer)
+
+    def gather(compute: Callable[[ResponseBatch], Tensor]) -> Tensor:
+        return over_microbatches(compute, batch.ids, responses, pad_id=pad_id, device=device, size=microbatch_size)
+
+    logprobs, entropies = gather(lambda part: _logprobs_and_entropy(actors.policy, part, sampling.temperature))
+    rollout = Rollout(
+        prompts=batch.ids,
+        responses=responses,
+        text=text,
+        response_mask=length_mask(responses, device),
+        logprobs=logprobs,
+        entropy=entropies,
+        ref_logprobs=gather(lambda part: response_logprobs(actors.reference, part, sampling.temperature)),
+        values=gather(lambda part: response_values(actors.value, part)),
+        scores=scorer([prompt.messages for prompt in batch.prompts], text).to(device),
+        ended=torch.tensor([answer.ended for answer in answers], device=device),
+    )
+    _check_logprobs(rollout, [answer.logprobs for answer in answers])
+    return rollout
+
+
+def over_microbatches(
+    compute: Callable[[ResponseBatch], Tensor],
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    *,
+    pad_id: int,
+    device: torch.device,
+    size: int,
+) -> Tensor:
+    """What `compute` says (…, b, t) of every response, without gradients, put together as (…, B, T) with 0 on padding.
+
+    Responses of similar length are computed together, so that little of the work is padding.
+    """
+    width = max(map(len, responses))
+    whole = torch.empty(0)
+    for rows in microbatches(range(len(responses)), prompts, responses, size):
+        with torch.inference_mode():
+            part = compute(response_batch([prompts[i] for i in rows], [responses[i] for i in rows], pad_id, device))
+        if whole.numel() == 0:
+            whole = torch.zeros(*part.shape[:-2], len(responses), width, device=device)
+        whole[..., torch.tensor(rows, device=device), : part.shape[-1]] = part
+    return whole
+
+
+def microbatches(rows: Sequence[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], size: int) -> list[list[int]]:
+    """The rows in groups of at most `size`, those of similar length together."""
+    ordered = sorted(rows, key=lambda i: (len(prompts[i]) + len(responses[i]), i))
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def length_mask(responses: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """The response mask (B, T) of responses of these lengths."""
+    lengths = torch.tensor([len(response) for response in responses], device=device)
+    return torch.arange(max(map(len, responses)), device=device) < lengths.unsqueeze(1)
+
+
+def _logprobs_and_entropy(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
+    """Logprobs and entropies of the response tokens, (2, B, T), from one forward pass."""
+    logits = response_logits(model, batch, temperature)
+    both = torch.stack([logprobs_of(logits, batch.responses), entropy(logits)])
+    return both.masked_fill(~batch.response_mask, 0.0)
+
+
+def _check_logprobs(rollout: Rollout, sampled: Sequence[Sequence[float]]) -> None:
+    """The forward pass must see the sampled tokens as the sampler saw them."""
+    seen = torch.tensor([value for row in sampled for value in row], device=rollout.logprobs.device)
+    computed = rollout.logprobs[rollout.response_mask]
+    if not torch.allclose(computed, seen, rtol=LOGPROB_TOLERANCE, atol=LOGPROB_TOLERANCE):
+        raise StageError(
+            f"the sampler's logprobs differ from the forward pass by up to {float((computed - seen).abs().max()):.2g}",
+            remedy="check that the model computes in float32 and gives the same logits with and without a key-value cache",
+        )

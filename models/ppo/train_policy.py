@@ -1,0 +1,241 @@
+"""Job `train_policy`: PPO against a reward model, held near the reference policy by KL, ending with the best update.
+
+Left out on purpose: more than one process, a trunk shared by policy and value model, and generation on another machine.
+Nothing draws from a generator that has a state: samples and orders are functions of the seed and the update's number.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from data_contracts.errors import RecipeError
+from models.checkpoint import Checkpoints, Part
+from models.configs import PPOConfig
+from models.job import Headline, Job
+from models.language.language_model import load_language_model, save_language_model
+from models.language.prompts import EncodedPrompts, deal, encode_prompts, load_prompts
+from models.language.text import load_tokenizer, pad_token
+from models.metrics import write_metrics
+from models.ppo.ppo_math import AdaptiveKLController
+from models.ppo.ppo_update import Learner, learn, make_lesson, mean_kl, new_learner, update_figures
+from models.ppo.rollout import Actors, Rollout, Scorer, collect_rollout
+from models.ppo.value_model import load_value_model
+from models.progress import Progress
+from models.randomness import derive_seed
+from models.reward.reward_model import load_reward_model
+
+Metrics = dict[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a policy is trained on: everything that stays as it is."""
+
+    actors: Actors
+    """The policy and the value model in it are the learner's."""
+    scorer: Scorer
+    """Gives the scores that PPO raises."""
+    judge: Scorer
+    """Held out: chooses the best update, and is never trained on."""
+    prompts: EncodedPrompts
+    validation: EncodedPrompts | None
+    """Prompts for choosing the best update; None keeps the last one."""
+
+
+@dataclass
+class Standing:
+    """How far training is: with the learner's tensors, all that a checkpoint has to keep."""
+
+    kl: AdaptiveKLController
+    updates: int = 0
+    best_update: int | None = None
+    """The update whose policy the judge liked best within the KL budget; 0 is the base model; None while none was scored."""
+    best_judge_score: float = float("-inf")
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    metrics: list[Metrics] = field(default_factory=list)
+
+
+class Validation(NamedTuple):
+    """Means over the validation prompts."""
+
+    judge_score: float
+    score: float
+    kl_k1: float
+    """Nats per response."""
+
+
+def run(job: Job[PPOConfig]) -> Headline:
+    """Train a policy; writes `model/` and `metrics.jsonl`.
+
+    Inputs: `base_model` (start and reference), `reward_model`, `judge` (a held-out reward model), `prompts`.
+    """
+    config, accelerator = job.config, Accelerator()
+    if accelerator.num_processes > 1:
+        raise RecipeError("PPO runs in one process", remedy="ask for one process for the policy stage")
+    learner, ground = _set_up(job, config, accelerator)
+    standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
+    save_language_model(learner.policy, ground.actors.tokenizer, job.output / "model")
+    write_metrics(job.output / "metrics.jsonl", standing.metrics)
+    return {
+        **_gains(standing),
+        "updates": standing.updates,
+        "episodes": standing.updates * config.rollout_batch_size,
+        "steps_skipped": learner.policy_guard.skipped + learner.value_guard.skipped,
+        "prompts_cut": ground.prompts.cut,
+    }
+
+
+def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progress, checkpoints: Checkpoints) -> Standing:
+    """Train the learner's policy in place; it ends with the weights of the best update, or of the last one without validation."""
+    standing = _resume(learner, config, checkpoints, progress)
+    if standing.updates == 0 and not standing.metrics:
+        standing.metrics.append({"update": 0, **_validate(learner, ground, standing, config)})
+    while standing.updates < config.updates:
+        update, started = standing.updates, time.monotonic()
+
+        # 1. Rollout: the policy answers, the other models say what they think of it.
+        rollout = _roll_out(ground, config, update)
+        rolled_out = time.monotonic()
+        kl = float(mean_kl(rollout))
+        if kl > config.kl_stop:
+            progress.note(f"stopped after {update} updates: a KL of {kl:.1f} nats per response is above kl_stop")
+            break
+
+        # 2. Rewards and advantages.
+        lesson = make_lesson(rollout, config, standing.kl.kl_coef)
+
+        # 3. Epochs of minibatches of microbatches.
+        steps = learn(learner, rollout, lesson, config, update)
+
+        # 4. Metrics, and the price of KL for the next update.
+        figures = update_figures(rollout, lesson, steps)
+        row: Metrics = {"update": update + 1, **figures, "kl_coef": standing.kl.kl_coef}
+        standing.kl.update(kl, len(rollout.responses))
+        standing.updates = update + 1
+
+        # 5. Validation: is this the best policy so far?
+        learnt = time.monotonic()
+        if standing.updates % config.validation_every == 0 or standing.updates == config.updates:
+            row |= _validate(learner, ground, standing, config)
+        standing.metrics.append(row)
+
+        # 6. Checkpoint.
+        if standing.updates % config.checkpoint_every == 0:
+            _save(learner, standing, checkpoints)
+        phases = {"rollout_seconds": rolled_out - started, "learn_seconds": learnt - rolled_out, "rest_seconds": time.monotonic() - learnt}
+        progress.report(standing.updates, config.updates, score=figures["score"], kl_k1=kl, **phases)
+    _take_best(learner, standing)
+    return standing
+
+
+def _roll_out(ground: Ground, config: PPOConfig, update: int) -> Rollout:
+    """The rollout of an update (counted from 0): prompts and random numbers depend on the seed and the update alone."""
+    size = config.rollout_batch_size
+    rows = deal(len(ground.prompts.ids), size, update, config.seed, "prompts")
+    batch = EncodedPrompts([ground.prompts.prompts[i] for i in rows], [ground.prompts.ids[i] for i in rows], cut=0)
+    seeds = [derive_seed(config.seed, "rollout", update, place) for place in range(size)]
+    return collect_rollout(ground.actors, ground.scorer, batch, config.sampling, seeds=seeds, microbatch_size=config.microbatch_size)
+
+
+def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOConfig) -> Metrics:
+    """Score the policy on the validation prompts, with the same random numbers every time, and keep it if it is the best so far."""
+    if ground.validation is None:
+        return {}
+    seeds = [derive_seed(config.seed, "validation", prompt.prompt_id) for prompt in ground.validation.prompts]
+    rollout = collect_rollout(
+        ground.actors, ground.scorer, ground.validation, config.sampling, seeds=seeds, microbatch_size=config.microbatch_size
+    )
+    judge_scores = ground.judge([prompt.messages for prompt in ground.validation.prompts], rollout.text)
+    found = Validation(float(judge_scores.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
+    if found.kl_k1 <= config.kl_stop and found.judge_score > standing.best_judge_score:
+        standing.best_update, standing.best_judge_score = standing.updates, found.judge_score
+        standing.best_weights = {name: weight.detach().cpu().clone() for name, weight in learner.policy.named_parameters()}
+    return {f"validation_{name}": value for name, value in found._asdict().items()}
+
+
+def _take_best(learner: Learner, standing: Standing) -> None:
+    """Give the policy the weights of the best update, where one was chosen."""
+    with torch.no_grad():
+        for name, weight in learner.policy.named_parameters():
+            if name in standing.best_weights:
+                weight.copy_(standing.best_weights[name])
+
+
+def _parts(learner: Learner, standing: Standing) -> dict[str, Part]:
+    return {
+        "policy": learner.policy,
+        "value": learner.value,
+        "policy_optimizer": learner.policy_optimizer,
+        "value_optimizer": learner.value_optimizer,
+        "best": standing.best_weights,
+    }
+
+
+def _save(learner: Learner, standing: Standing, checkpoints: Checkpoints) -> None:
+    state = {
+        "kl_coef": standing.kl.kl_coef,
+        "best_update": standing.best_update,
+        "best_judge_score": standing.best_judge_score,
+        "metrics": standing.metrics,
+        "guards": [[guard.skipped, guard.in_a_row] for guard in (learner.policy_guard, learner.value_guard)],
+    }
+    checkpoints.save(standing.updates, _parts(learner, standing), state)
+
+
+def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progress: Progress) -> Standing:
+    """Where the last checkpoint stands, with its tensors put back into the learner; the beginning without one."""
+    standing = Standing(AdaptiveKLController(config.kl_coef, config.kl_target, config.kl_horizon))
+    found = checkpoints.restore(_parts(learner, standing))
+    if found is None:
+        return standing
+    standing.updates, state = found
+    standing.kl.kl_coef = state["kl_coef"]
+    standing.best_update, standing.best_judge_score = state["best_update"], state["best_judge_score"]
+    standing.metrics = state["metrics"]
+    for guard, (skipped, in_a_row) in zip((learner.policy_guard, learner.value_guard), state["guards"], strict=True):
+        guard.skipped, guard.in_a_row = skipped, in_a_row
+    progress.note(f"going on from the checkpoint of update {standing.updates}")
+    return standing
+
+
+def _set_up(job: Job[PPOConfig], config: PPOConfig, accelerator: Accelerator) -> tuple[Learner, Ground]:
+    """The models, where they are to be, and the prompts."""
+    base, reward, device = job.input("base_model", "model"), job.input("reward_model", "model"), accelerator.device
+    tokenizer = load_tokenizer(base)
+    policy, reference = load_language_model(base, device), load_language_model(base, device).eval().requires_grad_(False)
+    value = load_value_model(config, reward, base, tokenizer, device)
+    learner = new_learner(policy, value, config, accelerator, pad_token(tokenizer))
+    longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")
+    validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
+    ground = Ground(
+        actors=Actors(learner.policy, reference, learner.value, tokenizer),
+        scorer=load_reward_model(reward, device).score,
+        judge=load_reward_model(job.input("judge", "model"), device).score,
+        prompts=encode_prompts(tokenizer, load_prompts(path, "train"), longest),
+        validation=encode_prompts(tokenizer, validation, longest) if validation else None,
+    )
+    return learner, ground
+
+
+def _gains(standing: Standing) -> dict[str, float | int | None]:
+    """What training gained, from the base model to the policy that was kept, on the validation prompts or, without any, in rollouts."""
+    rows = {row["update"]: row for row in standing.metrics}
+    if standing.best_update is None:
+        first, last = standing.metrics[1], standing.metrics[-1]
+        return {"best_update": standing.updates, "kl": last["kl_k1"], "score_gain": _difference(last, first, "score")}
+    base, best = rows[0], rows[standing.best_update]
+    return {
+        "best_update": standing.best_update,
+        "kl": best["validation_kl_k1"],
+        "score_gain": _difference(best, base, "validation_score"),
+        "judge_gain": _difference(best, base, "validation_judge_score"),
+    }
+
+
+def _difference(row: Metrics, base: Metrics, name: str) -> float | None:
+    after, before = row[name], base[name]
+    return None if after is None or before is None else after - before

@@ -1,0 +1,49 @@
+"""The value model: what score a response will get, told at each of its tokens before the token is known.
+
+It is a reward model read at every position: it starts from the trained reward model, or from the base model with a head of zeros,
+and reads the policy's tokens.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from data_contracts.errors import RecipeError
+from models.configs import PPOConfig
+from models.language.language_model import ResponseBatch
+from models.language.text import Tokenizer
+from models.reward.reward_model import RewardModel, load_reward_model, new_reward_model
+
+
+def load_value_model(config: PPOConfig, reward_model: Path, base_model: Path, tokenizer: Tokenizer, device: torch.device) -> RewardModel:
+    """The value model that training starts with.
+
+    Raises:
+        RecipeError: the reward model cannot read the policy's tokens, or sees tokens before they are sampled.
+    """
+    if config.value_from == "base_model":
+        model = new_reward_model(base_model, config.sampling.max_prompt_tokens + config.sampling.max_new_tokens)
+        nn.init.zeros_(model.head.weight)
+        return model.to(device)
+    model = load_reward_model(reward_model, device)
+    if model.settings.pooling != "last":
+        raise _not_from_reward_model("is an encoder, and would see tokens before they are sampled", reward_model)
+    if model.tokenizer.get_vocab() != tokenizer.get_vocab():
+        raise _not_from_reward_model("has another vocabulary than the policy, whose tokens the value model reads", reward_model)
+    return model
+
+
+def response_values(model: RewardModel, batch: ResponseBatch) -> Tensor:
+    """Value (B, T) of the state in front of each response token, 0 where there is none."""
+    length = batch.responses.shape[1]
+    values = model.scalar(model.hidden_states(batch.padded)[:, -length - 1 : -1])
+    return values.masked_fill(~batch.response_mask, 0.0)
+
+
+def _not_from_reward_model(why: str, where: Path) -> RecipeError:
+    return RecipeError(
+        f"the value model cannot start from the reward model, which {why}",
+        where=str(where),
+        remedy='set value_from = "base_model" in the recipe',
+    )

@@ -1,0 +1,1 @@
+"""The reward model: its data, its training, and how good it is."""

@@ -1,0 +1,160 @@
+"""The reward model: any transformers backbone with a scalar head, and the one definition of a response's score.
+
+A decoder is read at the last token of the response (its end token), an encoder by the mean over all tokens. The score is
+`gain · head(hidden state) + bias`, with gain and bias set after training so that scores of reference responses have mean 0
+and variance 1. The reward model keeps its own tokenizer and end token: the policy's may be others.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+from data_contracts.errors import InputError
+from models.batching import token_batches
+from models.language.language_model import context_length, load_pretrained
+from models.language.text import EncodedPair, Message, Padded, Tokenizer, encode_pair, end_token, load_tokenizer, pad_right, pad_token
+
+HEAD_NAME, SETTINGS_NAME = "head.safetensors", "reward_model.json"
+MICROBATCH_TOKENS = 16384
+"""Most padded tokens in one forward pass of scoring."""
+
+
+LEAST_SPREAD = 1e-6
+"""Standard deviation of the scores below which they are not scaled: a model that says the same of everything is not blown up."""
+
+
+class RewardSettings(NamedTuple):
+    """What a reward model is saved with, beside its weights."""
+
+    eos_id: int
+    max_length: int
+    """Longest prompt with response, in tokens; see `models.language.text.encode_pair` for what is cut."""
+    pooling: str
+    """`last` for decoders, `mean` for encoders."""
+
+
+class RewardModel(nn.Module):
+    """A scalar per prompt and response."""
+
+    gain: Tensor
+    bias: Tensor
+
+    def __init__(self, backbone: Any, tokenizer: Tokenizer, settings: RewardSettings) -> None:
+        super().__init__()
+        width = backbone.config.hidden_size
+        self.backbone, self.tokenizer, self.settings = backbone, tokenizer, settings
+        self.head = nn.Linear(width, 1)
+        nn.init.normal_(self.head.weight, std=1 / math.sqrt(width + 1))
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("gain", torch.ones(()))
+        self.register_buffer("bias", torch.zeros(()))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    def encode(self, prompt: Sequence[Message], response: str) -> EncodedPair:
+        """A prompt with a response as this model's tokens."""
+        return encode_pair(self.tokenizer, prompt, response, self.settings.eos_id, self.settings.max_length)
+
+    def score(self, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Tensor:
+        """Scores of B responses, float32 (B,) on the CPU, without gradients: the one score of training, PPO and evaluation."""
+        return self.score_encoded([self.encode(*pair).ids for pair in zip(prompts, responses, strict=True)])
+
+    @torch.no_grad()
+    def score_encoded(self, sequences: Sequence[Sequence[int]], microbatch_tokens: int = MICROBATCH_TOKENS) -> Tensor:
+        """Scores of any number of encoded sequences, float32 (B,) on the CPU, without gradients, in batches of similar length."""
+        was_training = self.training
+        self.eval()
+        scores = torch.zeros(len(sequences))
+        for rows in token_batches([len(sequence) for sequence in sequences], microbatch_tokens):
+            scores[rows] = self.score_tokens([sequences[i] for i in rows]).cpu()
+        self.train(was_training)
+        return scores
+
+    def score_tokens(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Scores of B encoded sequences in one forward pass, float32 (B,), with gradients: what training and PPO call."""
+        padded = pad_right(sequences, pad_token(self.tokenizer), self.device)
+        hidden = self.hidden_states(padded)
+        if self.settings.pooling == "mean":
+            weights = padded.mask[..., None].float()
+            pooled = (hidden * weights).sum(1) / weights.sum(1)
+        else:
+            lengths = padded.mask.sum(1)
+            pooled = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+        return self.scalar(pooled)
+
+    def hidden_states(self, padded: Padded) -> Tensor:
+        """The backbone's last hidden states, float32 (B, L, width); padding on either side changes nothing."""
+        is_whole = bool(padded.mask.all())
+        arguments: dict[str, Any] = {} if is_whole else {"attention_mask": padded.mask.long()}
+        if self.settings.pooling == "last":  # encoders count positions in ways of their own, decoders as everyone
+            arguments |= {"use_cache": False} if is_whole else {"use_cache": False, "position_ids": padded.position_ids}
+        hidden: Tensor = self.backbone(input_ids=padded.ids, **arguments).last_hidden_state
+        return hidden.float()
+
+    def scalar(self, hidden: Tensor) -> Tensor:
+        """The score that a hidden state stands for, (..., width) to (...); a value model starts from this at every token."""
+        score: Tensor = self.gain * self.head(hidden).squeeze(-1) + self.bias
+        return score
+
+    def normalise(self, *scores: Tensor) -> None:
+        """Shift and scale so that responses with these scores come to have mean 0 and standard deviation 1."""
+        values = torch.cat(scores).double()
+        spread = float(values.std(correction=0))
+        gain = 1 / spread if spread > LEAST_SPREAD else 1.0
+        self.bias.copy_((self.bias - float(values.mean())) * gain)
+        self.gain.mul_(gain)
+
+    def save(self, directory: Path) -> None:
+        """Write backbone and tokenizer as transformers do, and beside them the head, gain, bias and settings."""
+        self.backbone.save_pretrained(directory)
+        self.tokenizer.save_pretrained(directory)
+        tensors = {"weight": self.head.weight, "head_bias": self.head.bias, "gain": self.gain, "bias": self.bias}
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, directory / HEAD_NAME)
+        (directory / SETTINGS_NAME).write_text(json.dumps(self.settings._asdict(), sort_keys=True) + "\n")
+
+
+def new_reward_model(directory: Path, max_length: int) -> RewardModel:
+    """A reward model with a new head (from torch's global generator) on the model in a directory.
+
+    `max_length` is lowered to the backbone's context.
+
+    Raises:
+        InputError: the directory holds no decoder or encoder, or not all of its weights.
+    """
+    backbone, tokenizer = load_pretrained(AutoModel, directory), load_tokenizer(directory)
+    if backbone.config.is_encoder_decoder:
+        raise InputError("a reward model's backbone is a decoder or an encoder, not both", where=str(directory), remedy="take another one")
+    is_encoder = backbone.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(backbone.config, "is_decoder", False)
+    context = context_length(backbone.config)
+    length = min(max_length, context) if context else max_length
+    return RewardModel(backbone, tokenizer, RewardSettings(end_token(tokenizer), length, "mean" if is_encoder else "last"))
+
+
+def load_reward_model(directory: Path, device: torch.device | str = "cpu") -> RewardModel:
+    """The reward model that `RewardModel.save` wrote."""
+    try:
+        settings = RewardSettings(**json.loads((directory / SETTINGS_NAME).read_text()))
+        head = load_file(directory / HEAD_NAME)
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise InputError(
+            "no reward model can be read", where=str(directory), remedy="give the model directory of a reward model"
+        ) from error
+    model = RewardModel(load_pretrained(AutoModel, directory), load_tokenizer(directory), settings)
+    with torch.no_grad():
+        model.head.weight.copy_(head["weight"])
+        model.head.bias.copy_(head["head_bias"])
+        model.gain.copy_(head["gain"])
+        model.bias.copy_(head["bias"])
+    return model.to(device).eval()

@@ -1,0 +1,1 @@
+"""What the night decides and how it tells: gate, registry, report."""

@@ -1,0 +1,172 @@
+"""The gate: rules with a threshold each, judged on the figures of the night, and one verdict from all of them.
+
+A rule passes when the whole interval of its figure lies on the right side of its threshold, fails when the whole interval
+lies on the wrong side, and otherwise there is not enough evidence: then it says how many prompts would probably be needed.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from data_contracts.artifact_store import Artifact, Headline, Made
+from data_contracts.code_version import code_version
+from data_contracts.home import Home
+from data_contracts.manifest import Identity, library_versions, pinned_config
+from data_contracts.parquet import write_table
+from data_contracts.records import ALL_SLICES
+from tasks.stage import StageConfig, stage
+
+RULE_SCHEMA = pa.schema(
+    [
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("verdict", pa.string(), nullable=False),
+        *(pa.field(name, pa.float64()) for name in ("figure", "low", "high", "threshold")),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+
+PASS: Final = "pass"  # noqa: S105  (a verdict, no password)
+FAIL: Final = "fail"
+UNSURE: Final = "not enough evidence"
+WIN_RATE = "win_rate_"
+"""Beginning of the figures that compare the policy with an opponent, which follows."""
+Verdict = Literal["pass", "fail", "not enough evidence"]
+
+
+class GateConfig(StageConfig):
+    """Thresholds of the rules; a rule looks at the end of the interval that is against it."""
+
+    min_krippendorff_alpha: float = Field(default=0.1, ge=-1, le=1, description="agreement below this is no ground to train on")
+    min_reward_accuracy: float = Field(
+        default=0.5, ge=0, le=1, description="share of held-out pairs that the reward model must order right"
+    )
+    min_win_rate: float = Field(default=0.5, ge=0, le=1, description="share of prompts on which the held-out judge must prefer the policy")
+    max_kl: float = Field(default=20.0, gt=0, description="budget for the KL from the base model, in nats per response")
+    min_prompts: int = Field(default=30, ge=2, description="fewer held-out prompts than this are not enough evidence, whatever they say")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule as it was judged."""
+
+    rule: str
+    verdict: Verdict
+    figure: float | None
+    low: float | None
+    high: float | None
+    threshold: float
+    reason: str
+
+
+def above(rule: str, figure: float | None, interval: tuple[float | None, float | None], threshold: float, n: int) -> Rule:
+    """Judge that a figure lies above a threshold.
+
+    Args:
+        rule: its name.
+        figure: the estimate; None when it is undefined.
+        interval: its 95 % interval.
+        threshold: what the lower end must exceed.
+        n: how many independent units (prompts, comparisons) the figure rests on.
+    """
+    low, high = interval
+    if figure is None or low is None or high is None or math.isnan(figure):
+        return Rule(rule, UNSURE, None, None, None, threshold, f"the figure is undefined on {n} units")
+    if low > threshold:
+        return Rule(rule, PASS, figure, low, high, threshold, f"{low:.3f}, the lower end, is above {threshold:g}")
+    if high < threshold:
+        return Rule(rule, FAIL, figure, low, high, threshold, f"{high:.3f}, the upper end, is below {threshold:g}")
+    return Rule(
+        rule,
+        UNSURE,
+        figure,
+        low,
+        high,
+        threshold,
+        f"the interval {low:.3f} to {high:.3f} holds {threshold:g}; {_needed(figure, interval, threshold, n)}",
+    )
+
+
+def _needed(figure: float, interval: tuple[float | None, float | None], threshold: float, n: int) -> str:
+    """How many units would decide it, if the figure stays: the interval's half width shrinks with the root of their number."""
+    low, high = interval
+    half, distance = ((high or 0.0) - (low or 0.0)) / 2, abs(figure - threshold)
+    if distance <= half / 100:
+        return "the figure is too near the threshold to say how many units would decide it"
+    return f"about {math.ceil(n * (half / distance) ** 2)} units instead of {n} would decide it"
+
+
+def enough_prompts(rule: str, n: int, needed: int) -> Rule:
+    """Judge that a figure rests on enough held-out prompts: with very few, an interval over them is too narrow to be believed."""
+    verdict: Verdict = PASS if n >= needed else UNSURE
+    return Rule(rule, verdict, float(n), None, None, float(needed), f"{n} held-out prompts where {needed} are asked for")
+
+
+def within_budget(kl: float, high: float, budget: float) -> Rule:
+    """Judge that the mean KL from the base model lies within its budget."""
+    verdict: Verdict = PASS if high <= budget else FAIL
+    return Rule("kl_within_budget", verdict, kl, None, high, budget, f"{high:.2f} nats, the upper end, against a budget of {budget:g}")
+
+
+def overall(rules: list[Rule]) -> Verdict:
+    """One failed rule fails the gate; else one undecided rule leaves it undecided; else it passes."""
+    verdicts = {rule.verdict for rule in rules}
+    return FAIL if FAIL in verdicts else UNSURE if UNSURE in verdicts else PASS
+
+
+def judge_night(home: Home, config: GateConfig, *, agreement: Artifact, reward_model: Artifact, evaluation: Artifact) -> Made:
+    """Judge the night's figures by the rules; the rules as judged are kept as `gate.parquet`."""
+    inputs = {"agreement": agreement, "reward_model": reward_model, "evaluation": evaluation}
+    identity = Identity(
+        kind="gate",
+        code_version=code_version("tasks.decision.gate"),
+        libraries=library_versions(("pyarrow",)),
+        config=pinned_config(config),
+        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in inputs.items()),
+    )
+
+    def build(directory: Path) -> Headline:
+        rules = [*data_rules(config, agreement), *reward_model_rules(config, reward_model), *policy_rules(config, evaluation)]
+        write_table(pa.Table.from_pylist([asdict(rule) for rule in rules], schema=RULE_SCHEMA), directory / "gate.parquet")
+        undecided = [rule.rule for rule in rules if rule.verdict != PASS]
+        return {"verdict": overall(rules), "not_passed": ", ".join(undecided) or None}
+
+    return home.artifacts.make(identity, build)
+
+
+def data_rules(config: GateConfig, agreement: Artifact) -> list[Rule]:
+    """The annotators agree beyond chance, by Krippendorff's nominal alpha."""
+    rows = pq.read_table(agreement.file("agreement.parquet")).to_pylist()
+    row = next(row for row in rows if row["figure"] == "krippendorff_alpha" and row["slice"] == ALL_SLICES)
+    return [above("annotators_agree", row["value"], (row["low"], row["high"]), config.min_krippendorff_alpha, row["n"])]
+
+
+def reward_model_rules(config: GateConfig, reward_model: Artifact) -> list[Rule]:
+    """The reward model orders held-out pairs better than a coin."""
+    splits = json.loads(reward_model.file("evaluation.json").read_text())
+    row = splits.get("test") or {"n_prompts": 0}
+    interval = (row.get("accuracy_low"), row.get("accuracy_high"))
+    return [
+        enough_prompts("reward_model_has_enough_prompts", row["n_prompts"], config.min_prompts),
+        above("reward_model_orders_pairs", row.get("accuracy"), interval, config.min_reward_accuracy, row["n_prompts"]),
+    ]
+
+
+def policy_rules(config: GateConfig, evaluation: Artifact) -> list[Rule]:
+    """The policy beats the base model and the champion by the held-out judge, on enough prompts, within the KL budget."""
+    rows = pq.read_table(evaluation.file("figures.parquet")).to_pylist()
+    overall_rows = {row["figure"]: row for row in rows if row["slice"] == ALL_SLICES}
+    wins = {name.removeprefix(WIN_RATE): row for name, row in overall_rows.items() if name.startswith(WIN_RATE)}
+    rules = [enough_prompts("policy_has_enough_prompts", min(row["n"] for row in wins.values()), config.min_prompts)]
+    for opponent, row in wins.items():
+        rules.append(above(f"better_than_{opponent}", row["value"], (row["low"], row["high"]), config.min_win_rate, row["n"]))
+    kl = overall_rows["kl_k1"]
+    return [*rules, within_budget(kl["value"], kl["high"], config.max_kl)]
+
+
+gate_stage = stage("gate")(judge_night)

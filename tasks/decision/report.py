@@ -1,0 +1,127 @@
+"""The report: one self-contained HTML file that says what the night did and whether the policy may ship, verdict first."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import Field
+
+from data_contracts.artifact_store import Artifact, Headline, Made
+from data_contracts.code_version import code_version
+from data_contracts.home import Home
+from data_contracts.manifest import Identity, file_hash, library_versions, pinned_config
+from data_contracts.records import ALL_SLICES
+from tasks.decision.plots import interval_plot, scatter_plot, training_plot
+from tasks.stage import StageConfig, stage
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+class ReportConfig(StageConfig):
+    """The report."""
+
+    examples_per_slice: int = Field(default=3, ge=0, description="prompts of each slice that are shown with both responses")
+
+
+def make_report(home: Home, config: ReportConfig, **inputs: Artifact | None) -> Made:
+    """Write the report of a night from its artifacts, by role; `truth` is there in the simulated world only."""
+    artifacts = {role: artifact for role, artifact in inputs.items() if artifact is not None}
+    identity = Identity(
+        kind="report",
+        code_version=f"{code_version('tasks.decision.report')}-{_templates_version()}",
+        libraries=library_versions(("jinja2", "matplotlib", "polars")),
+        config=pinned_config(config),
+        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in artifacts.items()),
+    )
+    return home.artifacts.make(identity, lambda directory: _write_report(directory, config, artifacts))
+
+
+def _templates_version() -> str:
+    return "-".join(file_hash(path)[:8] for path in sorted(TEMPLATES.iterdir()))
+
+
+def _write_report(directory: Path, config: ReportConfig, artifacts: dict[str, Artifact]) -> Headline:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["figure"] = figure_text
+    html = environment.get_template("report.html.j2").render(report_content(config, artifacts))
+    (directory / "report.html").write_text(html)
+    return {"kilobytes": round(len(html.encode()) / 1000)}
+
+
+def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[str, Any]:
+    """What the template shows, from the artifacts' own rows; nothing is computed a second time here."""
+    tables = {
+        "agreement": pl.read_parquet(artifacts["agreement"].file("agreement.parquet")),
+        "annotators": pl.read_parquet(artifacts["agreement"].file("annotators.parquet")),
+        "gate": pl.read_parquet(artifacts["gate"].file("gate.parquet")),
+        "evaluation": pl.read_parquet(artifacts["evaluation"].file("figures.parquet")),
+        "samples": pl.read_parquet(artifacts["evaluation"].file("samples.parquet")),
+        "truth": pl.read_parquet(artifacts["truth"].file("truth.parquet")) if "truth" in artifacts else pl.DataFrame(),
+    }
+    metrics = [json.loads(line) for line in artifacts["policy"].file("metrics.jsonl").read_text().splitlines()]
+    return {
+        "simulated": "truth" in artifacts,
+        "decision": artifacts["version"].manifest.headline["decision"],
+        "verdict": artifacts["gate"].manifest.headline["verdict"],
+        "rules": tables["gate"].to_dicts(),
+        "agreement": tables["agreement"].filter(pl.col("slice") == ALL_SLICES).to_dicts(),
+        "annotators": tables["annotators"].to_dicts(),
+        "evaluation": tables["evaluation"].to_dicts(),
+        "truth": tables["truth"].filter(pl.col("slice") == ALL_SLICES).to_dicts() if "truth" in artifacts else [],
+        "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
+        "preferences": artifacts["preferences"].manifest.headline,
+        "contracts": artifacts["contracts"].manifest.headline,
+        "examples": examples(tables["samples"], config.examples_per_slice),
+        "plots": plots(tables, metrics),
+        "artifacts": [{"role": role, "kind": a.kind, "id": a.id, "digest": a.digest} for role, a in artifacts.items()],
+    }
+
+
+JUDGES = {"reward_model": "reward model", "judge": "held-out judge"}
+
+
+def plots(tables: dict[str, pl.DataFrame], metrics: list[dict[str, Any]]) -> dict[str, str]:
+    """The plots as inline SVG, by name."""
+    evaluation, annotators, truth = tables["evaluation"], tables["annotators"], tables["truth"]
+    found = {
+        "win_rate": interval_plot(
+            evaluation.filter(pl.col("figure") == "win_rate_reference").to_dicts(), "win rate against the base model", 0.5
+        ),
+        "training": training_plot(metrics),
+        "annotators": scatter_plot(annotators.to_dicts(), "n_judgments", "majority_agreement", "judgments", "agreement with the majority"),
+    }
+    if not truth.is_empty():
+        gains = truth.filter(pl.col("figure") == "true_reward_gain").to_dicts()
+        found["truth"] = interval_plot(gains, "true reward gained over the base model (simulated)", 0.0)
+    return found
+
+
+def examples(samples: pl.DataFrame, per_slice: int) -> list[dict[str, Any]]:
+    """The first prompts of each slice with the reference's and the policy's response side by side."""
+    rows: dict[str, dict[str, Any]] = {}
+    for sample in samples.sort("slice", "prompt_id", "model").iter_rows(named=True):
+        row = rows.setdefault(sample["prompt_id"], {"slice": sample["slice"], "prompt": sample["prompt"]})
+        row[sample["model"]] = {key: sample[key] for key in ("response", "score", "judge_score", "n_tokens", "ended")}
+    counts: dict[str, int] = {}
+    shown = []
+    for row in rows.values():
+        counts[row["slice"]] = counts.get(row["slice"], 0) + 1
+        if counts[row["slice"]] <= per_slice:
+            shown.append(row)
+    return shown
+
+
+def figure_text(value: object) -> str:
+    """A figure as it is shown: three decimals, a dash for what is undefined."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+report_stage = stage("report")(make_report)

@@ -1,0 +1,1 @@
+"""From source files to a checked snapshot of the lake."""

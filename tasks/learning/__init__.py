@@ -1,0 +1,1 @@
+"""The learning stages, each run as a worker process."""

@@ -1,0 +1,93 @@
+"""The learning stages: the base model, the reward model, the policy and its evaluation, each run as a worker process."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from data_contracts.artifact_store import SHORT, Artifact, Headline, Made
+from data_contracts.code_version import code_version
+from data_contracts.home import Home
+from data_contracts.manifest import Identity, library_versions, pinned_config
+from models.configs import EvaluationConfig, PPOConfig, RewardModelConfig
+from models.jobs import JOBS
+from tasks.learning.worker import run_job, turn
+from tasks.progress import StageProgress, emit
+from tasks.stage import stage
+
+LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+"""Their versions decide what a learning stage makes."""
+
+
+def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Mapping[str, Artifact | None]) -> Made:
+    """The artifact of a learning job: the one that is there, or one made by `python -m models JOB` in a process of its own.
+
+    The job's checkpoints stand in `work/` under the artifact's id until it is published, so a job that was killed goes on
+    from its last checkpoint. It writes straight into the unpublished artifact; its log goes to `logs/`.
+
+    Args:
+        home: the installation.
+        kind: kind of the artifact.
+        job: name of the job, a module of `models`.
+        config: the job's configuration.
+        inputs: input artifacts by role; None for one that is absent.
+    """
+    present = {role: artifact for role, artifact in inputs.items() if artifact is not None}
+    identity = Identity(
+        kind=kind,
+        code_version=code_version(JOBS[job].module),
+        libraries=library_versions(LIBRARIES),
+        config=pinned_config(config),
+        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in present.items()),
+    )
+    work = home.work / identity.id[:SHORT]
+    log = home.root / "logs" / f"{kind}-{identity.id[:SHORT]}.log"
+
+    def build(output: Path) -> Headline:
+        paths = {role: artifact.path for role, artifact in present.items()}
+        return run_job(job, config, paths, output, work, log, on_progress=_forward)
+
+    with turn(work):
+        made = home.artifacts.make(identity, build)
+        shutil.rmtree(work, ignore_errors=True)
+    return made
+
+
+def _forward(event: Mapping[str, object]) -> None:
+    figures = {name: value for name, value in event.items() if name not in ("event", "done", "total", "time")}
+    emit(StageProgress(int(str(event["done"])), int(str(event["total"])), figures))
+
+
+def train_reward_model(home: Home, config: RewardModelConfig, *, base_model: Artifact, preferences: Artifact) -> Made:
+    """A reward model from the preferences of one split; of the split `judge`, it is the held-out judge."""
+    return make_learned(home, "reward_model", "train_reward_model", config, {"base_model": base_model, "preferences": preferences})
+
+
+def train_policy(
+    home: Home, config: PPOConfig, *, base_model: Artifact, reward_model: Artifact, judge: Artifact, prompts: Artifact
+) -> Made:
+    """A policy by PPO against the reward model; the held-out judge chooses among its updates."""
+    inputs = {"base_model": base_model, "reward_model": reward_model, "judge": judge, "prompts": prompts}
+    return make_learned(home, "policy", "train_policy", config, inputs)
+
+
+def evaluate_policy(
+    home: Home,
+    config: EvaluationConfig,
+    *,
+    policy: Artifact,
+    base_model: Artifact,
+    champion: Artifact | None,
+    reward_model: Artifact,
+    judge: Artifact,
+    prompts: Artifact,
+) -> Made:
+    """A policy's responses to held-out prompts, beside those of the base model and of the champion."""
+    inputs = {"policy": policy, "base_model": base_model, "champion": champion, "reward_model": reward_model, "judge": judge}
+    return make_learned(home, "evaluation", "evaluate_policy", config, {**inputs, "prompts": prompts})
+
+
+reward_model_stage = stage("reward model")(train_reward_model)
+policy_stage = stage("policy")(train_policy)
+evaluation_stage = stage("evaluation")(evaluate_policy)

@@ -1,0 +1,133 @@
+"""The reward model's score. Oracles: transformers' hidden states of each text alone, and the score's definition."""
+
+import math
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from data_contracts.errors import InputError
+from models.language.text import pad_left, pad_right
+from models.reward.reward_model import RewardModel, load_reward_model, new_reward_model
+from tests.models.conftest import sentences, user
+
+BACKBONES = ("chat_model", "gpt2_model", "bert_model", "stories")
+DECODERS = ("chat_model", "gpt2_model", "stories")
+
+
+def reward_model(name: str, request: pytest.FixtureRequest, max_length: int = 512) -> RewardModel:
+    torch.manual_seed(5)
+    model = new_reward_model(request.getfixturevalue(name), max_length)
+    model.gain.fill_(1.5)
+    model.bias.fill_(-0.5)
+    return model
+
+
+def random_rows(model: RewardModel, count: int = 9, longest: int = 25) -> list[list[int]]:
+    source, end = random.Random(0), model.settings.eos_id
+    return [[*(source.randrange(4, 20) for _ in range(source.randint(1, longest))), end] for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_score_is_the_head_on_transformers_hidden_state(name: str, request: pytest.FixtureRequest) -> None:
+    model, plain = reward_model(name, request), AutoModel.from_pretrained(request.getfixturevalue(name)).eval()
+    rows = random_rows(model)
+    scores = model.score_encoded(rows)
+    for row, score in zip(rows, scores, strict=True):
+        with torch.no_grad():
+            hidden = plain(torch.tensor([row])).last_hidden_state[0]
+            pooled = hidden.mean(0) if name == "bert_model" else hidden[-1]
+            expected = 1.5 * (pooled @ model.head.weight[0] + model.head.bias[0]) - 0.5
+        torch.testing.assert_close(score, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("budget", [1, 60, 10_000])
+def test_batch_and_padding_change_no_score(name: str, budget: int, request: pytest.FixtureRequest) -> None:
+    model = reward_model(name, request)
+    rows = random_rows(model)
+    alone = torch.cat([model.score_tokens([row]) for row in rows])
+    torch.testing.assert_close(model.score_encoded(rows, budget), alone.detach(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_hidden_states_are_the_same_behind_left_padding(name: str, request: pytest.FixtureRequest) -> None:
+    model = reward_model(name, request)
+    rows = random_rows(model)
+    left, right = pad_left(rows, 0), pad_right(rows, 7)
+    torch.testing.assert_close(model.hidden_states(left)[left.mask], model.hidden_states(right)[right.mask], atol=1e-5, rtol=1e-5)
+
+
+def test_an_end_token_inside_counts_for_nothing(request: pytest.FixtureRequest) -> None:
+    model = reward_model("chat_model", request)
+    end = model.settings.eos_id
+    one, other = [4, end, 5, 6, end], [4, end, 5, 9, end]
+    scores = model.score_encoded([one, other])
+    assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_texts_score_as_their_tokens(name: str, request: pytest.FixtureRequest) -> None:
+    model = reward_model(name, request)
+    prompts, responses = [user(text) for text in sentences(6)], sentences(6, seed=1)
+    ids = [model.encode(*pair).ids for pair in zip(prompts, responses, strict=True)]
+    assert all(row[-1] == model.settings.eos_id for row in ids)
+    torch.testing.assert_close(model.score(prompts, responses), model.score_tokens(ids).detach(), atol=1e-5, rtol=0)
+
+
+def test_encoder_reads_its_own_frame(request: pytest.FixtureRequest) -> None:
+    model = reward_model("bert_model", request)
+    tokenizer = model.tokenizer
+    ids = model.encode(user("clean my lamp"), "wipe it").ids
+    assert tokenizer.convert_ids_to_tokens(ids) == ["[CLS]", "clean", "my", "lamp", "wipe", "it", "[SEP]"]
+
+
+def test_length_is_lowered_to_the_backbones_context(request: pytest.FixtureRequest) -> None:
+    assert reward_model("gpt2_model", request).settings.max_length == 96
+    assert reward_model("gpt2_model", request, max_length=50).settings.max_length == 50
+    model = reward_model("gpt2_model", request)
+    assert torch.isfinite(model.score([user("lamp " * 100)], ["soap " * 200])).all()
+
+
+def test_normalised_scores_have_mean_0_and_variance_1(request: pytest.FixtureRequest) -> None:
+    model = reward_model("chat_model", request)
+    rows = random_rows(model, count=40)
+    before = model.score_encoded(rows)
+    model.normalise(before[:10], before[10:])
+    after = model.score_encoded(rows)
+    assert float(after.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(after.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(after, (before - before.mean()) / before.std(correction=0), atol=1e-4, rtol=1e-4)
+    model.normalise(torch.full((3,), 2.0))
+    assert math.isfinite(model.gain)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_saved_and_loaded_is_the_same(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    model = reward_model(name, request)
+    for folder in ("one", "two"):
+        model.save(tmp_path / folder)
+    loaded = load_reward_model(tmp_path / "one")
+    assert loaded.settings == model.settings
+    rows = random_rows(model)
+    assert torch.equal(loaded.score_encoded(rows), model.score_encoded(rows))
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_new_head_has_its_scale(request: pytest.FixtureRequest) -> None:
+    torch.manual_seed(0)
+    heads = torch.cat([new_reward_model(request.getfixturevalue("chat_model"), 64).head.weight.detach() for _ in range(30)])
+    assert float(heads.std()) == pytest.approx(1 / math.sqrt(33), rel=0.1)
+
+
+def test_directories_that_hold_no_reward_model(chat_model: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    with pytest.raises(InputError, match="no reward model"):
+        load_reward_model(chat_model)
+    reward_model("chat_model", request).save(tmp_path / "model")
+    shutil.move(tmp_path / "model" / "head.safetensors", tmp_path / "head")
+    with pytest.raises(InputError, match="no reward model"):
+        load_reward_model(tmp_path / "model")

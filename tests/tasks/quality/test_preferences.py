@@ -1,0 +1,145 @@
+"""From judgments to preferences and splits. Expected values are by hand."""
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from data_contracts.artifact_store import Artifact
+from data_contracts.home import Home
+from data_contracts.records import PREFERENCE, PROMPT
+from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
+from tasks.quality.preferences import PreferencesConfig, build_preferences, split_of
+from tests.tasks.deliveries import SHARED, deliver, deliver_files, needs_llmfao, needs_pandalm, row, swapped
+
+TRAIN_ONLY = PreferencesConfig(train=1, validation=0, test=0, judge=0)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def build(home: Home, config: PreferencesConfig = TRAIN_ONLY) -> Artifact:
+    return build_preferences(home, config, snapshot=take_snapshot(home, SnapshotConfig()).artifact).artifact
+
+
+def read(artifact: Artifact, name: str = "preferences") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pq.read_table(artifact.file(f"{name}.parquet")).to_pylist()
+    return found
+
+
+def votes(comparison: int, *verdicts: str, **values: Any) -> list[dict[str, Any]]:
+    texts = {"prompt": f"p{comparison}", "response_a": "good", "response_b": "poor"}
+    return [row(verdict, **(texts | values), comparison_id=comparison, annotator_id=f"w{i}") for i, verdict in enumerate(verdicts)]
+
+
+def test_votes_become_probability_ties_and_weight(home: Home) -> None:
+    deliver(home, [*votes(1, "a", "a", "tie", "b"), *votes(2, "b", "tie"), *votes(3, "b", "b", "b")])
+    first, second, third = read(build(home))
+    assert (first["chosen"], first["rejected"], first["probability"], first["tie_probability"]) == ("good", "poor", 2.5 / 4, 1 / 4)
+    assert (second["chosen"], second["probability"], second["tie_probability"], second["n_judgments"]) == ("poor", 1.5 / 2, 1 / 2, 2)
+    assert (third["probability"], third["n_judgments"]) == (1, 3)
+    assert [one["weight"] for one in (first, second, third)] == [4 / 3, 2 / 3, 3 / 3]
+    assert first["prompt"] == [{"role": "user", "content": "p1"}]
+
+
+def test_every_comparison_is_a_preference_or_excluded_with_a_reason(home: Home) -> None:
+    undecided = [*votes(1, "a", "b"), *votes(2, "tie")]
+    retracted = [row("a", judgment_id="j", comparison_id=4), {"op": "retract", "judgment_id": "j"}]
+    deliver(home, [*undecided, *votes(3, "a", response_b="good"), *retracted, *votes(5, "a", annotator_kind="model"), *votes(6, "a")])
+    artifact = build(home)
+    reasons = {one["comparison_id"]: one["reason"] for one in read(artifact, "excluded")}
+    assert reasons == {
+        "export/1": "undecided",
+        "export/2": "undecided",
+        "export/3": "identical_responses",
+        "export/4": "no_judgments",
+        "export/5": "no_judgments",
+    }
+    assert [one["comparison_id"] for one in read(artifact)] == ["export/6"]
+    assert len(read(artifact, "prompts")) == 6
+    with_models = build(home, TRAIN_ONLY.model_copy(update={"annotators": ("human", "model")}))
+    assert [one["comparison_id"] for one in read(with_models)] == ["export/5", "export/6"]
+
+
+def test_empty_responses_are_responses(home: Home) -> None:
+    deliver(home, votes(1, "a", response_b=""))
+    assert read(build(home))[0]["rejected"] == ""
+
+
+def test_sides_do_not_matter(home: Home, tmp_path: Path) -> None:
+    rows = [row(v, prompt=f"p{i}", annotator_id=f"w{j}", presented_first="a") for i in range(6) for j, v in enumerate(("a", "b", "a"))]
+    deliver(home, rows)
+    other = Home(tmp_path / "other")
+    deliver(other, [swapped(values) if i % 2 else values for i, values in enumerate(reversed(rows))])
+    one, two = build(home, PreferencesConfig()), build(other, PreferencesConfig())
+    assert read(one) == read(two)
+    assert one.digest == two.digest
+
+
+def test_added_data_moves_no_prompt_and_no_prompt_stands_in_two_splits(home: Home) -> None:
+    rows = [row("a", prompt=f"prompt {i}", slice=f"s{i % 3}", annotator_id="w") for i in range(120)]
+    deliver(home, rows[:40])
+    before = {one["prompt_id"]: one["split"] for one in read(build(home, PreferencesConfig()), "prompts")}
+    deliver(home, [row("b", prompt="prompt 3", response_b="Other.", slice="z"), *reversed(rows)])
+    artifact = build(home, PreferencesConfig())
+    after = {one["prompt_id"]: one["split"] for one in read(artifact, "prompts")}
+    assert before.items() <= after.items()
+    assert len(after) == 120
+    assert {(one["prompt_id"], one["split"]) for one in read(artifact)} <= set(after.items())
+    assert set(after.values()) == {"train", "validation", "test", "judge"}
+    assert {one["slice"] for one in read(artifact, "prompts")} == {"s0", "s1", "s2"}, "the first slice by name"
+    headline = artifact.manifest.headline
+    assert sum(int(headline[f"{split}_pairs"] or 0) for split in set(after.values())) == headline["pairs"] == 121
+    assert pq.read_schema(artifact.file("preferences.parquet")).equals(PREFERENCE.schema)
+    assert pq.read_schema(artifact.file("prompts.parquet")).equals(PROMPT.schema)
+
+
+def test_a_splits_weights_have_mean_one(home: Home) -> None:
+    deliver(home, [row("a", prompt=f"p{i}", annotator_id=f"w{j}") for i in range(60) for j in range(1 + i % 3)])
+    weights: dict[str, list[float]] = {}
+    for one in read(build(home, PreferencesConfig())):
+        weights.setdefault(one["split"], []).append(one["weight"])
+    assert all(math.fsum(each) / len(each) == pytest.approx(1) for each in weights.values())
+
+
+def test_splits_have_their_shares() -> None:
+    shares = {"train": 0.6, "validation": 0.1, "test": 0.15, "judge": 0.15}
+    found = Counter(split_of(f"prompt {i}", "salt", shares) for i in range(10_000))
+    for split, share in shares.items():  # binomial: five standard deviations
+        assert abs(found[split] / 10_000 - share) < 5 * math.sqrt(share * (1 - share) / 10_000)
+    moved = sum(split_of(f"prompt {i}", "salt", shares) != split_of(f"prompt {i}", "pepper", shares) for i in range(1000))
+    assert moved > 400  # unrelated splits differ for 1 - Σ share² = 58.5 % of the prompts
+
+
+@given(prompt=st.text(), salt=st.text())
+def test_a_split_without_a_share_gets_nothing(prompt: str, salt: str) -> None:
+    prompt, salt = (text.encode("utf-8", "replace").decode() for text in (prompt, salt))
+    assert split_of(prompt, salt, {"train": 0.0, "validation": 1.0, "test": 0.0, "judge": 0.0}) == "validation"
+
+
+def test_shares_must_add_up() -> None:
+    with pytest.raises(ValidationError, match="add up to 1"):
+        PreferencesConfig(train=0.9)
+
+
+@needs_llmfao
+def test_real_llmfao_gives_preferences_for_every_decided_comparison(home: Home) -> None:
+    deliver_files(home, SHARED / "llmfao", "llmfao", "llmfao")
+    headline = build(home, PreferencesConfig()).manifest.headline
+    assert (headline["pairs"], headline["excluded"], headline["prompts"]) == (1704, 435, 13)
+
+
+@needs_pandalm
+def test_real_pandalm_leaves_out_the_six_unknown_texts(home: Home) -> None:
+    deliver_files(home, SHARED / "pandalm", "pandalm", "pandalm")
+    artifact = build(home, PreferencesConfig())
+    assert Counter(one["reason"] for one in read(artifact, "excluded")) == {"undecided": 85, "unknown_response": 6}
+    assert (artifact.manifest.headline["pairs"], artifact.manifest.headline["prompts"]) == (999 - 91, 170)
