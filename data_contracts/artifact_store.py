@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data_contracts.errors import InputError, IntegrityError, StorageError, examples
+from data_contracts.errors import InputError, IntegrityError, StorageError, examples, is_disk_full
 from data_contracts.manifest import MANIFEST_NAME, Identity, Manifest, digest_of, file_hash, list_files, read_manifest
 
 Headline = Mapping[str, str | int | float | bool | None]
@@ -105,8 +105,8 @@ def publish(identity: Identity, build: Callable[[Path], Headline], *, staging: P
         manifest = _seal(aside, identity, headline, time.monotonic() - started)
         destination = place(manifest)
         _rename(aside, destination)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if is_disk_full(error) and not isinstance(error, StorageError):
             raise StorageError(
                 f"the disk is full: {identity.kind} was not published and nothing was half-written",
                 where=str(staging),

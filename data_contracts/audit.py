@@ -4,6 +4,7 @@ It is built aside and renamed into place, so readers never meet a half-built fil
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,10 @@ STAGE_TABLES = (
 def rebuild_audit_database(home: Home) -> Path:
     """Build the audit database anew and put it in place of the old one."""
     target = home.audit_database
-    aside = target.with_name(f".{target.name}.aside")
-    aside.unlink(missing_ok=True)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.aside")  # two nights may end at the same time
+    for left in target.parent.glob(f".{target.name}.*.aside*"):
+        if not Path("/proc", left.name.split(".")[3]).exists() or left == aside:
+            left.unlink(missing_ok=True)
     with duckdb.connect() as connection:
         connection.execute(f"attach '{_quoted(aside)}' as audit (storage_version '{STORAGE_VERSION}')")
         connection.execute("use audit")

@@ -10,9 +10,11 @@
 A message says what is wrong, where (file, row, column, artifact; at most five examples) and what to do about it.
 """
 
+import errno
 from collections.abc import Iterable
 
 MAX_EXAMPLES = 5
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class OvernightError(Exception):
@@ -41,6 +43,18 @@ class IntegrityError(StorageError):
 
 class StageError(OvernightError):
     """A stage, or the worker process that ran it, failed."""
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, says that the disk is full.
+
+    Libraries that write with code of their own (safetensors, Arrow, DuckDB) raise errors of their own that only quote the system's.
+    """
+    while error is not None:
+        if (isinstance(error, OSError) and error.errno in DISK_FULL) or "no space left on device" in str(error).lower():
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def examples(items: Iterable[object]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from data_contracts.errors import OvernightError
+from data_contracts.errors import OvernightError, is_disk_full
 
 DEFAULT_HOME = Path("overnight-home")
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -32,6 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        print("overnight: the disk is full → free some space and run again; finished stages are kept", file=sys.stderr)
+        return USER_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:

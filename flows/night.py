@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from data_contracts.audit import rebuild_audit_database
+from data_contracts.errors import OvernightError
 from data_contracts.home import Home
 from data_contracts.registry import Registry
 from flows.recipe import Recipe
@@ -24,7 +26,9 @@ class NightRecord(BaseModel):
 
     night: str = Field(description="UTC time at which the night began; names the file")
     recipe: str = Field(description="name of the recipe")
-    outcome: str = Field(description="how it ended: `nothing new`, or the registry's decision with the gate's verdict")
+    outcome: str = Field(
+        description="how it ended: `nothing new`, the registry's decision with the gate's verdict, or `failed in STAGE: REASON`"
+    )
     seconds: float = Field(description="how long it took")
     stages: list[StageResult] = Field(description="what each stage gave, in order")
     report: str = Field(default="", description="path of the report")
@@ -57,7 +61,11 @@ class Night:
         """
         label = name or stage.name  # type: ignore[attr-defined]
         emit(StageStarted(label))
-        result = stage(str(self.home.root), config, **inputs).model_copy(update={"stage": label})
+        try:
+            result = stage(str(self.home.root), config, **inputs).model_copy(update={"stage": label})
+        except (Exception, KeyboardInterrupt) as error:
+            self._record_failure(label, error)
+            raise
         self.results[label] = result
         emit(StageEnded(label, result.reused, result.seconds, result.headline))
         return result
@@ -79,9 +87,9 @@ class Night:
         return record
 
     def record(self, outcome: str, *, report: Path | None = None, audit_database: Path | None = None) -> NightRecord:
-        """Write the night's record."""
+        """Write the night's record, whole or not at all."""
         record = NightRecord(
-            night=self.began.strftime("%Y-%m-%dT%H-%M-%SZ"),
+            night=f"{self.began:%Y-%m-%dT%H-%M-%S}.{self.began.microsecond:06d}Z",
             recipe=self.recipe.name,
             outcome=outcome,
             seconds=round((datetime.now(UTC) - self.began).total_seconds(), 1),
@@ -90,8 +98,18 @@ class Night:
             audit_database=str(audit_database or ""),
         )
         self.home.nights.mkdir(parents=True, exist_ok=True)
-        (self.home.nights / f"{record.night}.json").write_text(record.model_dump_json(indent=2) + "\n")
+        aside = self.home.nights / f"{record.night}.aside"
+        aside.write_text(record.model_dump_json(indent=2) + "\n")
+        aside.replace(self.home.nights / f"{record.night}.json")
         return record
+
+    def _record_failure(self, stage: str, error: BaseException) -> None:
+        """Keep a night that ends here, as far as the disk lets us; what failed is raised on in any case."""
+        reason = error.what if isinstance(error, OvernightError) else f"{type(error).__name__}: {error}"
+        outcome = f"interrupted in {stage}" if isinstance(error, KeyboardInterrupt) else f"failed in {stage}: {reason}"
+        with suppress(Exception):  # a full disk, perhaps the very failure that is being recorded
+            self.record(outcome.partition("\n")[0])
+            rebuild_audit_database(self.home)  # what stopped the night is there to be audited, too
 
     def _outcome(self) -> str:
         """`nothing new` when no stage had anything to do (an ingest that only met known rows is nothing new either)."""

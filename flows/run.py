@@ -1,11 +1,13 @@
 """`overnight run`: the nightly flow in this process, with Prefect's own server started and quietened for it."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 from rich.console import Console
 
+from data_contracts.errors import StorageError
 from data_contracts.home import Home
 
 PREFECT_SETTINGS = {
@@ -21,6 +23,9 @@ PREFECT_SETTINGS = {
 }
 """Set unless the environment says otherwise; with PREFECT_API_URL set, the night is reported to that server instead."""
 
+ROOM_TO_BEGIN = 8 * 2**20
+"""Bytes that must be free: Prefect's database, and what a night of reused stages writes."""
+
 
 def run_night(recipe_name: str, root: Path, *, data: Path | None, overrides: tuple[str, ...]) -> int:
     """Run one night and print how it ended.
@@ -33,6 +38,7 @@ def run_night(recipe_name: str, root: Path, *, data: Path | None, overrides: tup
     """
     console = Console()
     home = Home(root)
+    _check_space(root)
     console.print("[bold]overnight[/] starting …")
     _configure_prefect(home)
     _sweep_servers(home)
@@ -46,6 +52,14 @@ def run_night(recipe_name: str, root: Path, *, data: Path | None, overrides: tup
         record = nightly(recipe, root)
     display.summary(record)
     return 0
+
+
+def _check_space(root: Path) -> None:
+    """Prefect's own database cannot say that the disk is full: it waits two minutes and gives up."""
+    root.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(root).free) < ROOM_TO_BEGIN:
+        what = f"the disk is full: {free / 2**20:.1f} MiB are free, and a night needs {ROOM_TO_BEGIN / 2**20:.0f} MiB to begin with"
+        raise StorageError(what, where=str(root), remedy="free some space, or give another --home")
 
 
 def _configure_prefect(home: Home) -> None:

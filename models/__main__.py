@@ -5,23 +5,23 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from data_contracts.errors import OvernightError, RecipeError, examples
+from data_contracts.errors import OvernightError, RecipeError, StorageError, examples, is_disk_full
 from models.configs import LearningConfig
 from models.job import Headline, Job
 from models.jobs import JOBS
-from models.progress import Progress
+from models.progress import DISK_FULL, USER_ERROR, Progress
 
 HEADLINE_NAME = "headline.json"
-USER_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job that the arguments name; the exit status: 0, or 2 for an error that the user can mend."""
+    """Run the job that the arguments name; the exit status: 0, or one of `models.progress`."""
     options = _parser().parse_args(arguments)
     progress = Progress(options.progress)
     try:
@@ -30,14 +30,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             hold()
         headline = _run(options, progress)
+        aside = options.work / f"{HEADLINE_NAME}.aside"
+        aside.write_text(json.dumps(dict(headline), sort_keys=True) + "\n")
+        aside.replace(options.work / HEADLINE_NAME)
     except OvernightError as error:
-        progress.error(error)
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return USER_ERROR
-    aside = options.work / f"{HEADLINE_NAME}.aside"
-    aside.write_text(json.dumps(dict(headline), sort_keys=True) + "\n")
-    aside.replace(options.work / HEADLINE_NAME)
+        return _refuse(error, progress)
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        full = StorageError(
+            f"the disk is full: the job {options.job} could not write",
+            where=str(options.work),
+            remedy="free some space and run again: it goes on from its last checkpoint",
+        )
+        return _refuse(full, progress)
     return 0
+
+
+def _refuse(error: OvernightError, progress: Progress) -> int:
+    """Tell the supervisor and the log why the job ends without a result; on a full disk the exit status has to do."""
+    with suppress(OSError):
+        progress.error(error)
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return DISK_FULL if isinstance(error, StorageError) else USER_ERROR
 
 
 def _parser() -> argparse.ArgumentParser:

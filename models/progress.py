@@ -6,6 +6,9 @@ from pathlib import Path
 
 from data_contracts.errors import OvernightError
 
+USER_ERROR, DISK_FULL = 2, 28
+"""Exit statuses of a job whose error the user can mend; the second (ENOSPC) says what a full disk lets no file say."""
+
 
 class Progress:
     """Writes one JSON line per event, at once; without a path it writes nothing.

@@ -21,8 +21,9 @@ from pydantic import BaseModel
 
 from data_contracts import errors
 from data_contracts.artifact_store import Headline
-from data_contracts.errors import OvernightError, StageError
+from data_contracts.errors import OvernightError, StageError, StorageError
 from models.lifeline import EXIT_CODE, alive, family, name_of, supervisor_env
+from models.progress import DISK_FULL
 
 LAUNCHER_SPEAKS = "torch/distributed/elastic/"
 """Stands in the log where the launcher begins to tell which rank failed first; what stands before is the ranks' own."""
@@ -197,6 +198,9 @@ def job_error(job: str, code: int, reported: Mapping[str, Any] | None, log: Path
         kind = getattr(errors, reported["type"], StageError)
         error: OvernightError = kind(reported["what"], where=reported["where"], remedy=reported["remedy"])
         return error
+    if code == DISK_FULL:
+        remedy = "free some space and run again: it goes on from its last checkpoint"
+        return StorageError(f"the disk is full: the job {job} could not write", where=str(log.parent), remedy=remedy)
     with log.open("rb") as file:
         file.seek(begin)
         text, launched, told = file.read().decode(errors="replace").partition(LAUNCHER_SPEAKS)

@@ -102,6 +102,9 @@ def small_home(root: Path) -> Home:
     return home
 
 
+GONE = 2**22 + 1  # no process has this number: Linux gives none above 2^22
+
+
 Ask = Callable[[str], list[Any]]
 
 
@@ -193,7 +196,7 @@ def test_what_a_killed_rebuild_left_does_no_harm(tmp_path: Path) -> None:
     """A real database with a write-ahead log, as a kill leaves them, in the place of the unfinished file."""
     home = small_home(tmp_path)
     first = rebuild_audit_database(home)
-    aside = first.with_name(f".{first.name}.aside")
+    aside = first.with_name(f".{first.name}.{GONE}.aside")
     with duckdb.connect(aside) as connection:
         connection.execute(
             "pragma disable_checkpoint_on_shutdown; create table left_over as select 1; checkpoint; insert into left_over values (2)"

@@ -1,14 +1,15 @@
 """`python -m models`: what goes in, what comes out, and that errors are one message."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from models.__main__ import USER_ERROR, main
+from models.__main__ import main
+from models.progress import DISK_FULL, USER_ERROR
+from tests.models.language.test_sample import PROMPTS, make_job
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,15 +44,26 @@ def test_user_errors_are_one_message(
     assert event["remedy"]
 
 
-def test_a_job_writes_its_headline_and_progress(tmp_path: Path, chat_model: Path) -> None:
-    from tests.models.language.test_sample import PROMPTS, make_job
-
-    job = make_job(tmp_path, chat_model, PROMPTS)
+def run_sample(tmp_path: Path, model: Path) -> subprocess.CompletedProcess[bytes]:
+    job = make_job(tmp_path, model, PROMPTS)
     inputs = [text for role, path in job.inputs.items() for text in ("--input", f"{role}={path}")]
     command = arguments(tmp_path, *inputs, job="sample", config=job.config.model_dump_json())
-    done = subprocess.run(
-        [sys.executable, "-m", "models", *command], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, check=False
-    )
+    return subprocess.run([sys.executable, "-m", "models", *command], cwd=ROOT, capture_output=True, check=False)
+
+
+def test_a_full_disk_is_one_message(tmp_path: Path, chat_model: Path) -> None:
+    """Linux's /dev/full answers every write as a full disk does."""
+    (tmp_path / "output").mkdir(exist_ok=True)
+    (tmp_path / "output" / "samples.parquet").symlink_to("/dev/full")
+    done = run_sample(tmp_path, chat_model)
+    assert done.returncode == DISK_FULL
+    assert b"StorageError: the disk is full" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert json.loads((tmp_path / "progress").read_text().splitlines()[-1])["type"] == "StorageError"
+
+
+def test_a_job_writes_its_headline_and_progress(tmp_path: Path, chat_model: Path) -> None:
+    done = run_sample(tmp_path, chat_model)
     assert done.returncode == 0, done.stderr.decode()
     assert json.loads((tmp_path / "work" / "headline.json").read_text())["responses"] == 9
     events = [json.loads(line) for line in (tmp_path / "progress").read_text().splitlines()]

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_contracts.errors import InputError, RecipeError, StageError
+from data_contracts.errors import InputError, RecipeError, StageError, StorageError
 from data_contracts.manifest import list_files
 from data_contracts.records import MESSAGES
 from models.configs import PPOConfig, PretrainConfig, RewardModelConfig
 from models.lifeline import alive, family, name_of
+from models.progress import DISK_FULL
 from tasks.learning.worker import job_error, launch, run_job, running, sweep, turn
 
 ROOT = Path(__file__).parents[3]
@@ -79,6 +80,12 @@ def test_an_end_without_a_reported_error_quotes_the_log(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"(?s)job nonsense failed with exit code 2.*invalid choice: 'nonsense'.*job\.log.*run again"):
         run(tmp_path, job="nonsense")
     assert "invalid choice" in (tmp_path / "logs" / "job.log").read_text()
+
+
+def test_a_job_on_a_full_disk_says_so_by_its_exit_status_alone(tmp_path: Path) -> None:
+    error = job_error("nonsense", DISK_FULL, None, tmp_path / "job.log", 0)
+    assert isinstance(error, StorageError)
+    assert "free some space" in str(error)
 
 
 def test_the_log_of_an_earlier_run_is_kept_and_not_quoted(tmp_path: Path) -> None:
