@@ -1,4 +1,7 @@
-"""The configurations of the learning stages, apart from the code that reads them so that reading a recipe needs no torch."""
+"""The configurations of the learning stages, apart from the code that reads them so that reading a recipe needs no torch.
+
+The defaults suit pretrained models of about a billion parameters; recipes for smaller models say what they change.
+"""
 
 from typing import Literal, Self
 
@@ -18,8 +21,8 @@ class SamplingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_new_tokens: int = Field(default=48, ge=1, description="longest response, in tokens, the end token included")
-    max_prompt_tokens: int = Field(default=256, ge=1, description="longest prompt, in tokens; a longer one keeps its end and is counted")
+    max_new_tokens: int = Field(default=128, ge=1, description="longest response, in tokens, the end token included")
+    max_prompt_tokens: int = Field(default=512, ge=1, description="longest prompt, in tokens; a longer one keeps its end and is counted")
     temperature: float = Field(default=1.0, gt=0, description="sampling temperature; logprobs everywhere are those at this temperature")
     batch_size: int = Field(default=256, ge=1, description="prompts sampled together")
     eos_token_id: int | None = Field(default=None, ge=0, description="token that ends a response; by default the tokenizer's own")
@@ -50,13 +53,13 @@ class RewardModelConfig(LearningConfig):
     """The reward model: a Bradley-Terry model on a pretrained backbone."""
 
     split: Literal["train", "judge"] = Field(default="train", description="the split it learns from; `judge` makes a held-out judge")
-    learning_rate: float = Field(default=3e-4, gt=0, description="peak learning rate of AdamW")
-    epochs: int = Field(default=2, ge=1, description="passes over the split")
-    batch_size: int = Field(default=32, ge=1, description="pairs per optimizer step, over all processes")
+    learning_rate: float = Field(default=1e-5, gt=0, description="peak learning rate of AdamW")
+    epochs: int = Field(default=1, ge=1, description="passes over the split")
+    batch_size: int = Field(default=64, ge=1, description="pairs per optimizer step, over all processes")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay")
     warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
-    max_length: int = Field(default=512, ge=8, description="longest prompt with response, in tokens; the prompt's start is cut first")
+    max_length: int = Field(default=1024, ge=8, description="longest prompt with response, in tokens; the prompt's start is cut first")
     microbatch_tokens: int = Field(default=16384, ge=64, description="most padded tokens in one forward pass")
 
 
@@ -64,13 +67,13 @@ class PPOConfig(LearningConfig):
     """Proximal policy optimisation against the reward model, held near the reference policy."""
 
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how rollouts are sampled")
-    updates: int = Field(default=30, ge=1, description="rollouts, each followed by its PPO epochs")
-    rollout_batch_size: int = Field(default=128, ge=1, description="episodes per update, over all processes")
-    minibatch_size: int = Field(default=32, ge=1, description="episodes per optimizer step, over all processes")
-    microbatch_size: int = Field(default=32, ge=1, description="episodes in one forward pass, over all processes")
-    epochs: int = Field(default=2, ge=1, description="passes over each rollout")
-    learning_rate: float = Field(default=2e-4, gt=0, description="initial learning rate of the policy; it decays to 0 linearly")
-    value_learning_rate: float = Field(default=5e-4, gt=0, description="initial learning rate of the value model; it decays to 0 linearly")
+    updates: int = Field(default=100, ge=1, description="rollouts, each followed by its PPO epochs")
+    rollout_batch_size: int = Field(default=512, ge=1, description="episodes per update, over all processes")
+    minibatch_size: int = Field(default=128, ge=1, description="episodes per optimizer step, over all processes")
+    microbatch_size: int = Field(default=16, ge=1, description="episodes in one forward pass, over all processes")
+    epochs: int = Field(default=4, ge=1, description="passes over each rollout")
+    learning_rate: float = Field(default=3e-6, gt=0, description="initial learning rate of the policy; it decays to 0 linearly")
+    value_learning_rate: float = Field(default=3e-6, gt=0, description="initial learning rate of the value model; it decays to 0 linearly")
     adam_epsilon: float = Field(default=1e-5, gt=0, description="Adam's epsilon")
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
     gamma: float = Field(default=1.0, gt=0, le=1, description="discount per token")
@@ -89,7 +92,7 @@ class PPOConfig(LearningConfig):
     checkpoint_every: int = Field(default=5, ge=1, description="updates between checkpoints")
     validation_every: int = Field(default=5, ge=1, description="updates between scorings on the validation prompts")
     validation_prompts: int = Field(
-        default=64, ge=0, description="most validation prompts used to choose the best update; 0 keeps the last one"
+        default=256, ge=0, description="most validation prompts used to choose the best update; 0 keeps the last one"
     )
 
     @model_validator(mode="after")

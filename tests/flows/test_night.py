@@ -12,27 +12,29 @@ from flows.night import Night
 from flows.recipe import load_recipe
 
 
-def failing(error: BaseException) -> object:
+def failing(error: type[BaseException], *arguments: str) -> object:
     def stage(home: str, config: object) -> None:
-        raise error
+        raise error(*arguments)
 
     stage.name = "ingest"  # type: ignore[attr-defined]
     return stage
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome"),
+    ("error", "arguments", "outcome"),
     [
-        (InputError("the file cannot be read", where="feedback.jsonl"), "failed in ingest: the file cannot be read"),
-        (ValueError("ours"), "failed in ingest: ValueError: ours"),
-        (KeyboardInterrupt(), "interrupted in ingest"),
+        (InputError, ("the file cannot be read",), "failed in ingest: the file cannot be read"),
+        (ValueError, ("ours",), "failed in ingest: ValueError: ours"),
+        (KeyboardInterrupt, (), "interrupted in ingest"),
     ],
 )
-def test_a_night_that_fails_is_recorded_and_can_be_audited(tmp_path: Path, error: BaseException, outcome: str) -> None:
+def test_a_night_that_fails_is_recorded_and_can_be_audited(
+    tmp_path: Path, error: type[BaseException], arguments: tuple[str, ...], outcome: str
+) -> None:
     recipe = load_recipe("built-in")
     night = Night.begin(recipe, Home(tmp_path))
-    with pytest.raises(type(error)):
-        night.run(failing(error), recipe.ingest)  # type: ignore[arg-type]
+    with pytest.raises(error):
+        night.run(failing(error, *arguments), recipe.ingest)  # type: ignore[arg-type]
     (record,) = [json.loads(path.read_text()) for path in night.home.nights.glob("*")]
     assert record["outcome"] == outcome
     with duckdb.connect(night.home.audit_database, read_only=True) as connection:

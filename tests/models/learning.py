@@ -32,6 +32,9 @@ def ppo_config(**changes: object) -> PPOConfig:
         "minibatch_size": 4,
         "microbatch_size": 2,
         "validation_prompts": 4,
+        "epochs": 2,
+        "learning_rate": 2e-4,
+        "value_learning_rate": 5e-4,
         "sampling": SAMPLING,
     }
     return PPOConfig.model_validate({**small, "value_from": "base_model", **changes})

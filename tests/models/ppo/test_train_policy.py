@@ -241,6 +241,8 @@ def test_ppo_learns_a_known_answer(seed: int, fluent_model: Path, tmp_path: Path
         updates=20,
         rollout_batch_size=64,
         minibatch_size=32,
+        microbatch_size=32,
+        epochs=2,
         learning_rate=2e-3,
         value_learning_rate=3e-3,
         value_from="base_model",

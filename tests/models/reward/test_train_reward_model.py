@@ -42,7 +42,8 @@ def make_job(tmp_path: Path, base_model: Path, rows: list[dict[str, object]], **
         folder.mkdir(exist_ok=True)
     pq.write_table(PREFERENCE.table(rows), folders["preferences"] / "preferences.parquet")
     inputs = {"base_model": base_model.parent, "preferences": folders["preferences"]}
-    return Job(RewardModelConfig(**config), inputs, folders["output"], folders["work"], Progress(None))  # type: ignore[arg-type]
+    small = {"learning_rate": 3e-4, "epochs": 2, "batch_size": 32}
+    return Job(RewardModelConfig(**{**small, **config}), inputs, folders["output"], folders["work"], Progress(None))  # type: ignore[arg-type]
 
 
 def encoded(tmp_path: Path, base_model: Path, rows: list[dict[str, object]]) -> tuple[RewardModel, list]:  # type: ignore[type-arg]
