@@ -26,10 +26,19 @@ from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE, RecordKind
 from tasks.sources.rows import BadRow, Pair, Row, Vote
 
 ID_DIGITS = 32
-CONTENT = ["comparison_id", "annotator_id", "annotator_kind", "verdict", "preference_strength", "presented_first", "event_time"]
+CONTENT = [
+    "comparison_id",
+    "annotator_id",
+    "annotator_kind",
+    "verdict",
+    "tie_reason",
+    "preference_strength",
+    "presented_first",
+    "event_time",
+]
 CONTENT += ["seconds_spent"]
 """What a judgment says; a revision differs from the one before in one of these or in its op."""
-FILLED = ["prompt", "response_a", "response_b", "model_a", "model_b", "gold_verdict"]
+FILLED = ["prompt_id", "prompt", "response_a", "response_b", "model_a", "model_b", "gold_verdict"]
 """Columns of a comparison that a later delivery may fill in where they were unknown."""
 SIDES = {"response_a": "response_b", "response_b": "response_a", "model_a": "model_b", "model_b": "model_a"}
 
@@ -137,8 +146,9 @@ def _candidates(rows: Sequence[SourceRow]) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _pair_record(source: str, pair: Pair) -> dict[str, Any]:
     """A pair as it stands in its row, and whether the hashes of its responses turn it round."""
-    record = {name: getattr(pair, name) for name in FILLED}
-    record |= {"prompt_id": content_hash(pair.prompt)[:ID_DIGITS], "slice": pair.slice or source}
+    record = {name: getattr(pair, name) for name in FILLED if name != "prompt_id"}
+    record["prompt_id"] = content_hash(pair.prompt)[:ID_DIGITS] if pair.prompt else None
+    record |= {"slice": pair.slice or source, "ranking_id": f"{source}/{pair.ranking_id}" if pair.ranking_id is not None else None}
     if pair.key is not None:
         return record | {"comparison_id": f"{source}/{pair.key}", "hash_swaps": False}
     responses = [pair.response_a, pair.response_b]
@@ -215,10 +225,11 @@ def _merged(pairs: pl.DataFrame) -> pl.DataFrame:
 
 def _completed(pairs: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """The comparisons that are new, and the known ones of which the delivery tells more, with all that is known of them."""
+    known = known.with_columns(known=True)
     both = _merged(pairs).join(known, on="comparison_id", how="left", suffix="_known", maintain_order="left")
-    is_new = pl.col("prompt_id_known").is_null()
+    is_new = pl.col("known").is_null()
     tells_more = pl.any_horizontal(pl.col(f"{name}_known").is_null() & pl.col(name).is_not_null() for name in FILLED)
-    coalesced = [pl.coalesce(f"{name}_known", name).alias(name) for name in (*FILLED, "prompt_id", "slice")]
+    coalesced = [pl.coalesce(f"{name}_known", name).alias(name) for name in (*FILLED, "slice", "ranking_id")]
     return both.filter(is_new | tells_more).with_columns(coalesced)
 
 

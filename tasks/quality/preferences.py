@@ -1,8 +1,10 @@
 """Preferences: the current judgments of each comparison become one preference, and each prompt gets its split.
 
 A comparison's probability is the share of its judgments for the chosen response, a tie counting half. Its weight is its number of
-judgments, divided by their mean in the split, so that a split's weights have mean 1 and adding data to one split leaves the others
-as they are. The split depends on the prompt and the salt alone: data that is added moves no prompt.
+judgments, divided by the number of pairs of the ranking that it was taken from, if any, so that a ranking of K responses counts as
+one comparison and not as K·(K−1)/2 (Ouyang et al., 2022); and then by the mean weight of the split, so that a split's weights have
+mean 1 and adding data to one split leaves the others as they are. The split depends on the prompt and the salt alone: data that is
+added moves no prompt.
 """
 
 import hashlib
@@ -98,13 +100,15 @@ def aggregate(counted: pl.DataFrame) -> pl.DataFrame:
     """One preference per decided comparison, by comparison id."""
     a_wins = pl.col("n_a") > pl.col("n_b")
     n = pl.col("n_judgments")
+    of_ranking = pl.when(pl.col("ranking_id").is_null()).then(1).otherwise(pl.len().over("ranking_id"))
+    weight = n / of_ranking
     n_ties = n - pl.col("n_a") - pl.col("n_b")
     return counted.with_columns(
         chosen=pl.when(a_wins).then("response_a").otherwise("response_b"),
         rejected=pl.when(a_wins).then("response_b").otherwise("response_a"),
         probability=(pl.max_horizontal("n_a", "n_b") + n_ties / 2) / n,
         tie_probability=n_ties / n,
-        weight=n / n.mean().over("split"),
+        weight=weight / weight.mean().over("split"),
     ).sort("comparison_id")
 
 
@@ -126,7 +130,7 @@ def split_of(prompt_id: str, salt: str, shares: Mapping[str, float]) -> str:
 
 
 def _splits(prompt_ids: pl.Series, config: PreferencesConfig) -> pl.Series:
-    splits = {prompt_id: split_of(prompt_id, config.salt, config.shares) for prompt_id in prompt_ids.unique()}
+    splits = {prompt_id: split_of(prompt_id, config.salt, config.shares) for prompt_id in prompt_ids.drop_nulls().unique()}
     return prompt_ids.replace_strict(splits, return_dtype=pl.String)
 
 

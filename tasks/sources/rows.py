@@ -18,7 +18,8 @@ LONGEST_REVISION = 2**31
 class Pair:
     """A prompt with two responses, in the source's orientation; None is what the source does not tell."""
 
-    prompt: list[Message]
+    prompt: list[Message] | None
+    """None where only the source's own id of the comparison is known, which must then be given."""
     response_a: str | None
     response_b: str | None
     slice: str | None = None
@@ -27,6 +28,8 @@ class Pair:
     model_a: str | None = None
     model_b: str | None = None
     gold_verdict: str | None = None
+    ranking_id: str | None = None
+    """The source's own id of the ranking that the pair was taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Vote:
     """The source's own id of the judgment."""
     revision: int | None = None
     op: str = "assert"
+    tie_reason: str | None = None
     preference_strength: float | None = None
     presented_first: str | None = None
     event_time: datetime | None = None
