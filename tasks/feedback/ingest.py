@@ -4,11 +4,14 @@ Every source row is accepted, quarantined with a reason, or known already; per f
 """
 
 import json
+import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import duckdb
+import pyarrow as pa
 from pydantic import Field, model_validator
 
 from data_contracts.artifact_store import Artifact, Headline, Made
@@ -17,15 +20,18 @@ from data_contracts.errors import IntegrityError, RecipeError
 from data_contracts.feedback_lake import BATCH, COMPARISONS, JUDGMENTS, QUARANTINED, FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, InputRef, file_hash, library_versions
-from data_contracts.parquet import write_records
-from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE
-from tasks.feedback.reconcile import Reconciled, SourceRow, reconcile
+from data_contracts.parquet import ROWS_PER_GROUP, write_stream
+from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE, RecordKind
+from tasks.feedback.delivery import REFUSED, Delivery, Source, quarantined, raw_rows, read_delivery
+from tasks.feedback.reconcile import reconcile
 from tasks.sources import FORMATS
 from tasks.stage import StageConfig, stage
 
 SIMULATED = "simulated"
 FATES = ("accepted", "quarantined", "known")
 FileCounts = dict[str, str | int]
+MEMORY = "1GB"
+"""What the database of a delivery may hold in memory before it goes to disk."""
 
 
 class SourceConfig(StageConfig):
@@ -81,7 +87,7 @@ def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None) -> Id
     return Identity(
         kind=BATCH,
         code_version=code_version("tasks.feedback.ingest"),
-        libraries=library_versions(("polars", "pyarrow")),
+        libraries=library_versions(("duckdb", "polars", "pyarrow")),
         config={"sources": [source.model_dump(exclude={"path"}) for source in sources]},
         inputs=tuple(inputs),
     )
@@ -94,39 +100,86 @@ def _file_ref(source: SourceConfig, path: Path) -> InputRef:
 
 
 def _write_batch(directory: Path, identity: Identity, sources: Sequence[SourceConfig], lake: FeedbackLake) -> Headline:
-    rows = [row for source in sources for row in _rows(source)]
-    found = reconcile(rows, [batch.path for batch in lake.accepted()])
-    write_records(COMPARISON, found.comparisons.to_arrow(), directory / COMPARISONS)
-    write_records(JUDGMENT, found.judgments.to_arrow(), directory / JUDGMENTS)
-    write_records(QUARANTINE, found.quarantine.to_arrow(), directory / QUARANTINED)
-    files = _per_file(rows, found)
+    scratch = directory.with_name(f"{directory.name}.scratch")
+    scratch.mkdir()
+    try:
+        with _database(scratch) as connection:
+            delivery = read_delivery([_source(source) for source in sources], scratch, connection)
+            reconcile(delivery.candidates, [batch.path for batch in lake.accepted()], connection)
+            counts = {
+                "judgments": _write_new(connection, "new_votes", JUDGMENT, directory / JUDGMENTS),
+                "comparisons": _write_new(connection, "new_pairs", COMPARISON, directory / COMPARISONS),
+            }
+            _write_quarantine(connection, delivery, directory / QUARANTINED)
+            files = _per_file(connection, delivery)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     (directory / "delivery.json").write_text(json.dumps({"identity": identity.id, "files": files}, indent=2) + "\n")
-    return _headline(files, found)
+    totals = {name: sum(int(file[name]) for file in files) for name in ("rows_read", *(f"rows_{fate}" for fate in FATES))}
+    return totals | counts
 
 
-def _rows(source: SourceConfig) -> Iterator[SourceRow]:
-    for file, row in FORMATS[source.format].parse(Path(source.path), source.slice):
-        yield SourceRow(source.name, file, row)
+def _source(config: SourceConfig) -> Source:
+    return Source(config.name, config.format, Path(config.path), config.slice)
 
 
-def _per_file(rows: Sequence[SourceRow], found: Reconciled) -> list[FileCounts]:
-    """Rows read, accepted, quarantined and known of each file, checked against the records that are written."""
-    read = Counter((row.source, row.file) for row in rows)
-    fates = Counter((row.source, row.file, fate) for row, fate in zip(rows, found.fates, strict=True))
-    quarantined = Counter(found.quarantine.select("source", "source_file").iter_rows())
+def _database(scratch: Path) -> duckdb.DuckDBPyConnection:
+    """A database of its own for the delivery, which goes to disk where its memory does not suffice."""
+    connection = duckdb.connect(scratch / "delivery.duckdb")
+    connection.execute(f"set memory_limit = '{MEMORY}'; set temp_directory = '{str(scratch / 'spill').replace(chr(39), chr(39) * 2)}'")
+    connection.execute("set timezone = 'UTC'; set preserve_insertion_order = true")
+    return connection
+
+
+def _write_new(connection: duckdb.DuckDBPyConnection, table: str, kind: RecordKind, path: Path) -> int:
+    """Write a table's records in the order of delivery; how many there are."""
+    found = connection.sql(f"select {', '.join(kind.schema.names)} from {table} order by place")
+    return write_stream(kind, found.to_arrow_reader(ROWS_PER_GROUP), path)
+
+
+def _write_quarantine(connection: duckdb.DuckDBPyConnection, delivery: Delivery, path: Path) -> None:
+    """The rows that were not accepted, as they stood in their files, in the order of delivery."""
+    rejected = {row: (reason, detail) for row, reason, detail in connection.execute("select row, reason, detail from rejected").fetchall()}
+    raw = raw_rows(delivery, rejected) if rejected else {}
+    rows = [quarantined(delivery.file_of(row), row, reason, detail, raw[row]) for row, (reason, detail) in rejected.items()]
+    connection.register("turned_away", pa.Table.from_pylist(rows, schema=REFUSED))
+    refused = f"read_parquet('{str(delivery.refused).replace(chr(39), chr(39) * 2)}')"
+    columns = ", ".join(QUARANTINE.schema.names)
+    found = connection.sql(f"select {columns} from (from {refused} union all from turned_away) order by row")
+    write_stream(QUARANTINE, found.to_arrow_reader(ROWS_PER_GROUP), path)
+
+
+def _per_file(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> list[FileCounts]:
+    """Rows read, accepted, quarantined and known of each file; every row that was read must have exactly one fate."""
+    connection.register("read_files", pa.table({"first_row": pa.array([file.first_row for file in delivery.files], pa.int64())}))
+    found = connection.execute(FATES_SQL.format(refused=str(delivery.refused).replace("'", "''"))).fetchall()
+    fates = {first_row: dict(zip(FATES, counts, strict=True)) for first_row, *counts in found}
     files: list[FileCounts] = []
-    for (source, file), count in sorted(read.items()):
-        counts = {fate: fates[source, file, fate] for fate in FATES}
-        if sum(counts.values()) != count or counts["quarantined"] != quarantined[source, file]:
-            raise IntegrityError(f"{count} rows were read, but {counts} counted", where=f"{source}: {file}", remedy="nothing was stored")
-        rows_by_fate = {f"rows_{fate}": n for fate, n in counts.items()}
-        files.append({"source": source, "source_file": file, "rows_read": count, **rows_by_fate})
-    return files
+    for file in delivery.files:
+        counts = fates.get(file.first_row, dict.fromkeys(FATES, 0))
+        if sum(counts.values()) != file.rows:
+            where, remedy = f"{file.source.name}: {file.name}", "nothing was stored; please report this"
+            raise IntegrityError(f"{file.rows} rows were read, but {counts} counted", where=where, remedy=remedy)
+        if file.rows:
+            rows = {f"rows_{fate}": count for fate, count in counts.items()}
+            files.append({"source": file.source.name, "source_file": file.name, "rows_read": file.rows, **rows})
+    return sorted(files, key=lambda file: (file["source"], file["source_file"]))
 
 
-def _headline(files: Sequence[FileCounts], found: Reconciled) -> Headline:
-    rows = {name: sum(int(file[name]) for file in files) for name in ("rows_read", *(f"rows_{fate}" for fate in FATES))}
-    return rows | {"judgments": found.judgments.height, "comparisons": found.comparisons.height}
+FATES_SQL = """
+with quarantined as (select row from read_parquet('{refused}') union all select row from rejected),
+accepted as (select row from new_votes union select row from new_pairs),
+fates as (
+    select row, 'accepted' as fate from accepted
+    union all
+    select row, 'quarantined' from quarantined
+    union all
+    select distinct row, 'known' from candidates anti join accepted using (row) anti join quarantined using (row)
+)
+select first_row, count(*) filter (fate = 'accepted'), count(*) filter (fate = 'quarantined'), count(*) filter (fate = 'known')
+from fates asof join read_files on fates.row > read_files.first_row
+group by all
+"""
 
 
 ingest_stage = stage("ingest")(ingest)

@@ -5,305 +5,226 @@ its two responses, whose order is decided by their hashes, so that a pair that a
 
 A judgment is known by the source's own id; or by annotator, comparison and event time; or else by its content and its
 occurrence number within the file. So true repeats stay, anonymous annotators are not merged, and a file that is delivered
-again, perhaps grown, adds only what it has more. A known judgment with content that it never had is its next revision;
-content that it once had is a redelivery, so an old export undoes neither a correction nor a retraction.
+again, perhaps grown, adds only what it has more.
 
-Rows are matched with the lake as sets: nothing here loops over the lake.
+Everything is done to sets, by DuckDB, which goes to disk where memory does not suffice. What is simple (a judgment that nothing
+else names, or one that the lake has word for word) is settled there; the rest goes to `corrections`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+import duckdb
 import polars as pl
 
-from data_contracts.errors import IntegrityError
 from data_contracts.feedback_lake import COMPARISONS, JUDGMENTS, files_of
-from data_contracts.manifest import content_hash
-from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE, RecordKind
-from tasks.sources.rows import BadRow, Pair, Row, Vote
+from data_contracts.records import COMPARISON, JUDGMENT
+from tasks.feedback.candidates import FILLED, PLACE_BITS, digest, other_side, staged
+from tasks.feedback.corrections import CONTENT, SAYS, correct
 
-ID_DIGITS = 32
-CONTENT = [
-    "comparison_id",
-    "annotator_id",
-    "annotator_kind",
-    "verdict",
-    "tie_reason",
-    "preference_strength",
-    "presented_first",
-    "event_time",
-]
-CONTENT += ["seconds_spent"]
-"""What a judgment says; a revision differs from the one before in one of these or in its op."""
-FILLED = ["prompt_id", "prompt", "response_a", "response_b", "model_a", "model_b", "gold_verdict"]
-"""Columns of a comparison that a later delivery may fill in where they were unknown."""
-SIDES = {"response_a": "response_b", "response_b": "response_a", "model_a": "model_b", "model_b": "model_a"}
+SAYS_SQL = ", ".join(SAYS)
+TEXT_IDS = "prompt_id, text_a, text_b"
 
 
-@dataclass(frozen=True)
-class SourceRow:
-    """A row of a delivery and where it stood."""
+def reconcile(candidates: Path, batches: list[Path], connection: duckdb.DuckDBPyConnection) -> None:
+    """Divide candidates into what is new, what is known and what cannot be accepted.
 
-    source: str
-    file: str
-    row: Row
-
-
-@dataclass(frozen=True)
-class Reconciled:
-    """A delivery, divided: the records that are new, and what became of every row."""
-
-    comparisons: pl.DataFrame
-    judgments: pl.DataFrame
-    quarantine: pl.DataFrame
-    fates: Sequence[str]
-    """What became of each row of the delivery: accepted, quarantined or known."""
-
-
-def reconcile(rows: Sequence[SourceRow], batches: Sequence[Path]) -> Reconciled:
-    """Divide the rows of a delivery into what is new, what is known and what cannot be accepted.
+    Leaves these tables in the connection's database: `new_votes` and `new_pairs`, with `place` and the columns of their records,
+    and `rejected` (row, reason, detail). A row that is in neither and was read brought nothing new.
 
     Args:
-        rows: every row of every source, in the order of delivery.
+        candidates: what was read, see `tasks.feedback.candidates`.
         batches: directories of the lake's batches that brought rows.
-
-    Raises:
-        IntegrityError: a row was lost or counted twice.
+        connection: a database of its own for this delivery.
     """
-    pairs, votes = _candidates(rows)
-    known_pairs = _merged(_from_lake(COMPARISON, COMPARISONS, batches, pairs.select("comparison_id")))
-    pairs, differing = _oriented(pairs, known_pairs)
-    votes = _identified(_turned(votes.join(differing, on="row", how="anti"), pairs))
+    connection.execute(f"create view candidates as select * from {staged([candidates])}")
+    _view_lake(connection, batches)
+    connection.execute(ORIENTATION)
+    connection.execute(VOTES)
+    connection.execute(SORTED_OUT)
+    _correct(connection)
+    connection.execute(NEW_VOTES)
+    connection.execute(NEW_PAIRS)
 
-    known_votes = _from_lake(JUDGMENT, JUDGMENTS, batches, votes.select("judgment_id"))
-    votes, dangling = _with_retracted_content(votes, known_votes)
-    rejected = pl.concat([differing, dangling, _revision_conflicts(votes, known_votes)]).unique("row", keep="first", maintain_order=True)
-    votes = votes.join(rejected, on="row", how="anti")
-    new_votes = _revised(_unknown(votes, known_votes), known_votes)
-    new_pairs = _completed(pairs.join(rejected, on="row", how="anti"), known_pairs)
 
-    accepted, met = {*new_votes["row"], *new_pairs["row"]}, {*votes["row"]}
-    return Reconciled(
-        comparisons=new_pairs.sort("comparison_id").select(COMPARISON.schema.names),
-        judgments=new_votes.sort("judgment_id", "revision").select(JUDGMENT.schema.names),
-        quarantine=_quarantine(rows, rejected),
-        fates=_fates(rows, accepted, met, {*rejected["row"]}),
+def _view_lake(connection: duckdb.DuckDBPyConnection, batches: list[Path]) -> None:
+    """The lake's records under the names `lake_comparisons` and `lake_judgments`."""
+    for name, kind, file in (("lake_comparisons", COMPARISON, COMPARISONS), ("lake_judgments", JUDGMENT, JUDGMENTS)):
+        if batches:
+            paths = ", ".join("'" + path.replace("'", "''") + "'" for path in files_of(batches, file))
+            connection.execute(f"create view {name} as select * from read_parquet([{paths}], hive_partitioning = false)")
+        else:
+            connection.register("no_records", kind.schema.empty_table())
+            connection.execute(f"create table {name} as from no_records")
+            connection.unregister("no_records")
+
+
+def _correct(connection: duckdb.DuckDBPyConnection) -> None:
+    """Settle the votes that are not simple; leaves `corrected` (place, revision and what the vote says) and adds to `rejected`."""
+    votes = connection.sql("select * from votes semi join unclear using (judgment_id) order by place").pl()
+    known = connection.sql("select * from known_votes semi join unclear using (judgment_id)").pl()
+    found = correct(votes.with_columns(revision=pl.lit(None, pl.Int64)), known)
+    connection.register("found_new", found.new.select("place", "revision", *CONTENT, "op").to_arrow())
+    connection.register("found_rejected", found.rejected.to_arrow())
+    connection.execute("create table corrected as from found_new; insert into rejected from found_rejected")
+    connection.unregister("found_new")
+    connection.unregister("found_rejected")
+
+
+def _content_id() -> str:
+    """SQL for the id of a judgment that is known by what it says and by how often its file says it."""
+    return digest("source", *(f"{name}::varchar" for name in (*CONTENT, "occurrence")))
+
+
+ORIENTATION = f"""
+-- How the lake has each comparison with an id of its own, or else how the delivery's first row has it; unknown texts are null.
+create table canonical as
+with met as (
+    select comparison_id, min(place) as place from candidates where own_key group by all
+),
+in_lake as (
+    select comparison_id, max(prompt_id) as prompt_id, max(sha256(response_a)) as text_a, max(sha256(response_b)) as text_b
+    from lake_comparisons semi join met using (comparison_id)
+    group by all
+)
+select comparison_id,
+    if(in_lake.comparison_id is null, first_row.prompt_id, in_lake.prompt_id) as prompt_id,
+    if(in_lake.comparison_id is null, first_row.text_a, in_lake.text_a) as text_a,
+    if(in_lake.comparison_id is null, first_row.text_b, in_lake.text_b) as text_b
+from met
+join (select place, {TEXT_IDS} from candidates where own_key) as first_row using (place)
+left join in_lake using (comparison_id);
+
+-- Two texts fit as far as both are known.
+create table turned as
+select place, row, comparison_id,
+    coalesce(c.prompt_id = k.prompt_id, true) as same_prompt,
+    same_prompt and coalesce(c.text_a = k.text_a, true) and coalesce(c.text_b = k.text_b, true) as straight,
+    same_prompt and coalesce(c.text_a = k.text_b, true) and coalesce(c.text_b = k.text_a, true) as crossed
+from candidates as c join canonical as k using (comparison_id)
+where own_key and ({" or ".join(f"c.{name} is distinct from k.{name}" for name in ("prompt_id", "text_a", "text_b"))});
+
+create table rejected as
+select distinct on (row) row, 'comparison_differs' as reason,
+    'comparison ' || comparison_id || ' is known with another prompt or other responses' as detail
+from turned
+where not straight and not crossed
+order by row, place;
+
+delete from turned where straight or not crossed;
+"""
+
+VOTES = f"""
+create table votes as
+with turned_votes as (
+    select c.* exclude (verdict, presented_first),
+        {other_side("verdict", "(t.place is not null)")} as verdict,
+        {other_side("presented_first", "(t.place is not null)")} as presented_first
+    from (
+        select place, row, source, source_file, source_row, own_revision, op, judgment_id, {", ".join(CONTENT)}
+        from candidates where op is not null
+    ) as c
+    left join (select place from turned) as t using (place)
+    where row not in (select row from rejected)
+),
+named as (
+    select * from turned_votes where judgment_id is not null
+    union all
+    select * exclude (occurrence) replace ({_content_id()} as judgment_id)
+    from (
+        select *, row_number() over (partition by source, source_file, {", ".join(CONTENT)} order by place) as occurrence
+        from turned_votes where judgment_id is null
     )
+)
+from named;
+"""
+
+SORTED_OUT = f"""
+create table known_votes as
+select judgment_id, revision, {", ".join(("op", *CONTENT))}
+from lake_judgments semi join votes using (judgment_id);
+
+-- Redelivered word for word.
+create table redelivered as
+select place from votes semi join known_votes on {" and ".join(f"votes.{name} is not distinct from known_votes.{name}" for name in SAYS)}
+where own_revision is null and op = 'assert';
+
+create table unclear as
+select distinct judgment_id from (
+    select judgment_id from votes group by all having count(*) > 1
+    union all
+    select judgment_id from votes where own_revision is not null or op <> 'assert'
+    union all
+    select judgment_id from votes semi join known_votes using (judgment_id) anti join redelivered using (place)
+);
+"""
+
+NEW_VOTES = f"""
+create table new_votes as
+select place, row, judgment_id, 0::bigint as revision, {", ".join(("op", *CONTENT))}, source, source_file, source_row
+from votes anti join unclear using (judgment_id) anti join redelivered using (place)
+where row not in (select row from rejected)
+union all
+select c.place, row, judgment_id, c.revision, {", ".join(f"c.{name}" for name in ("op", *CONTENT))}, source, source_file, source_row
+from corrected as c join votes using (place)
+where row not in (select row from rejected);
+"""
+
+KNOWN_PARTS = " + ".join(f"({name} is not null)::int * {2**place}" for place, name in enumerate(FILLED))
+"""SQL: which of the columns that can be filled in are known, as bits."""
 
 
-def _fates(rows: Sequence[SourceRow], accepted: set[int], met: set[int], rejected: set[int]) -> list[str]:
-    """What became of each row; every row must have exactly one fate."""
-    bad = {number for number, delivered in enumerate(rows) if isinstance(delivered.row, BadRow)}
-    fates = {"accepted": accepted, "quarantined": bad | rejected, "known": met - accepted}
-    found = {number: fate for fate, numbers in fates.items() for number in numbers}
-    if len(found) != sum(map(len, fates.values())) or found.keys() != set(range(len(rows))):
-        counts = ", ".join(f"{len(numbers)} {fate}" for fate, numbers in fates.items())
-        raise IntegrityError(f"{len(rows)} source rows were read, but {counts}", remedy="nothing was stored; please report this")
-    return [found[number] for number in range(len(rows))]
+def _first_known(column: str) -> str:
+    return f"arg_min({column}, place) filter ({column} is not null) as {column}"
 
 
-def _quarantine(rows: Sequence[SourceRow], rejected: pl.DataFrame) -> pl.DataFrame:
-    """The rows that were not accepted, as they were read."""
-    reasons = {number: (reason, detail) for number, reason, detail in rejected.iter_rows()}
-    reasons |= {n: (d.row.reason, d.row.detail) for n, d in enumerate(rows) if isinstance(d.row, BadRow)}
-    records = [
-        (rows[number].source, rows[number].file, rows[number].row.number, reason, detail, rows[number].row.raw)
-        for number, (reason, detail) in sorted(reasons.items())
-    ]
-    return pl.DataFrame(records, schema=_schema(QUARANTINE), orient="row")
+def _turned_pair(column: str) -> str:
+    """SQL for a column of a pair in canonical orientation."""
+    if column == "gold_verdict":
+        return f"{other_side(column, '(t.place is not null)')} as {column}"
+    if column[-2:] in ("_a", "_b"):
+        other = column[:-1] + ("b" if column.endswith("a") else "a")
+        return f"if(t.place is null, {column}, {other}) as {column}"
+    return column
 
 
-# --- the delivery and what the lake knows of it, as frames ---
+OTHERS = ("slice", "ranking_id", "source", "source_file", "source_row")
+NEW_PAIRS = f"""
+create view pairs as
+select c.place, c.row, comparison_id, {", ".join(_turned_pair(name) for name in FILLED)}, {", ".join(OTHERS)}
+from candidates as c left join (select place from turned) as t using (place)
+where leads and c.row not in (select row from rejected);
 
+create table met_pairs as
+select comparison_id, min(place) as place, arg_min(parts, place) as first_parts, bit_or(parts) as parts
+from (select comparison_id, place, {KNOWN_PARTS} as parts from pairs)
+group by all;
 
-def _schema(kind: RecordKind) -> dict[str, pl.DataType]:
-    return dict(pl.DataFrame(kind.schema.empty_table()).schema)
+create table known_pairs as
+select comparison_id, bit_or({KNOWN_PARTS}) as parts from lake_comparisons semi join met_pairs using (comparison_id) group by all;
 
+-- Comparisons that are new and whole in their first row; and those that several rows, or the lake, tell together.
+create table whole as
+select place from met_pairs anti join known_pairs using (comparison_id) where parts = first_parts;
+create table in_pieces as
+select m.comparison_id, m.place as first_place from met_pairs as m left join known_pairs as k using (comparison_id)
+where if(k.parts is null, m.parts <> m.first_parts, m.parts & ~k.parts <> 0);
 
-PAIRS = {"row": pl.Int64(), "hash_swaps": pl.Boolean(), **_schema(COMPARISON)}
-VOTES = {"row": pl.Int64(), "place": pl.Int64(), "own_revision": pl.Int64(), **_schema(JUDGMENT)}
-
-
-def _candidates(rows: Sequence[SourceRow]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The pairs and the votes of the good rows; `row` counts the delivery's rows from 0, `place` its votes."""
-    pairs: list[dict[str, Any]] = []
-    votes: list[dict[str, Any]] = []
-    for number, delivered in enumerate(rows):
-        row = delivered.row
-        if isinstance(row, BadRow):
-            continue
-        where = {"row": number, "source": delivered.source, "source_file": delivered.file, "source_row": row.number}
-        pair = _pair_record(delivered.source, row.pair) if row.pair else {}
-        if pair:
-            pairs.append(where | pair)
-        for vote in row.votes:
-            votes.append({"place": len(votes)} | where | _vote_record(delivered.source, vote, pair.get("comparison_id")))
-    return pl.DataFrame(pairs, schema=PAIRS), pl.DataFrame(votes, schema=VOTES)
-
-
-def _pair_record(source: str, pair: Pair) -> dict[str, Any]:
-    """A pair as it stands in its row, and whether the hashes of its responses turn it round."""
-    record = {name: getattr(pair, name) for name in FILLED if name != "prompt_id"}
-    record["prompt_id"] = content_hash(pair.prompt)[:ID_DIGITS] if pair.prompt else None
-    record |= {"slice": pair.slice or source, "ranking_id": f"{source}/{pair.ranking_id}" if pair.ranking_id is not None else None}
-    if pair.key is not None:
-        return record | {"comparison_id": f"{source}/{pair.key}", "hash_swaps": False}
-    responses = [pair.response_a, pair.response_b]
-    ordered = sorted(responses, key=content_hash)
-    return record | {"comparison_id": content_hash([pair.prompt, *ordered])[:ID_DIGITS], "hash_swaps": ordered != responses}
-
-
-def _vote_record(source: str, vote: Vote, comparison_id: str | None) -> dict[str, Any]:
-    own = {name: getattr(vote, name) for name in (*CONTENT[1:], "op")}
-    judgment_id = f"{source}/{vote.key}" if vote.key is not None else None
-    return own | {"judgment_id": judgment_id, "own_revision": vote.revision, "comparison_id": comparison_id}
-
-
-def _from_lake(kind: RecordKind, file: str, batches: Sequence[Path], met: pl.DataFrame) -> pl.DataFrame:
-    """The lake's records of a kind with one of the ids in `met`, a frame of one column."""
-    if not batches:
-        return pl.DataFrame(schema=_schema(kind))
-    records = pl.scan_parquet(files_of(batches, file), hive_partitioning=False)
-    return records.join(met.lazy().unique(), on=met.columns, how="semi").collect()
-
-
-# --- comparisons ---
-
-
-def _oriented(pairs: pl.DataFrame, known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The pairs in canonical orientation, with `swapped` telling which were turned; and the rows that contradict what is known.
-
-    Canonical is how the lake has the comparison, or else how the delivery's first row has it.
-    """
-    pairs = _swap_pairs(pairs, "hash_swaps")
-    texts = ["prompt_id", "response_a", "response_b"]
-    said = pl.concat([known.select("comparison_id", *texts), pairs.select("comparison_id", *texts)])
-    first = said.unique("comparison_id", keep="first", maintain_order=True).rename({name: f"first_{name}" for name in texts})
-    pairs = pairs.join(first, on="comparison_id", how="left", maintain_order="left")
-
-    same = _same("prompt_id", "first_prompt_id")
-    straight = same & _same("response_a", "first_response_a") & _same("response_b", "first_response_b")
-    crossed = same & _same("response_a", "first_response_b") & _same("response_b", "first_response_a")
-    pairs = pairs.with_columns(fits=straight | crossed, source_swaps=crossed & ~straight)
-    pairs = pairs.with_columns(swapped=pl.col("hash_swaps") != pl.col("source_swaps"))
-
-    detail = pl.format("comparison {} is known with another prompt or other responses", "comparison_id")
-    differing = pairs.filter(~pl.col("fits")).select("row", reason=pl.lit("comparison_differs"), detail=detail)
-    oriented = _swap_pairs(pairs.filter("fits"), "source_swaps")
-    return oriented.select("row", "swapped", *COMPARISON.schema.names), differing
-
-
-def _same(left: str, right: str) -> pl.Expr:
-    """Equal, as far as both are known."""
-    return (pl.col(left) == pl.col(right)).fill_null(value=True)
-
-
-def _swap_pairs(pairs: pl.DataFrame, flag: str) -> pl.DataFrame:
-    """Turn the flagged pairs round."""
-    turned = {name: _if_flagged(flag, other, name) for name, other in SIDES.items()}
-    return pairs.with_columns(**turned, gold_verdict=_other_side("gold_verdict", flag))
-
-
-def _if_flagged(flag: str, yes: str, no: str) -> pl.Expr:
-    return pl.when(flag).then(pl.col(yes)).otherwise(pl.col(no))
-
-
-def _other_side(column: str, flag: str) -> pl.Expr:
-    """`a` becomes `b` and the reverse where the flag is set; a tie and an unknown stay."""
-    return pl.when(flag).then(pl.col(column).replace({"a": "b", "b": "a"})).otherwise(pl.col(column))
-
-
-def _merged(pairs: pl.DataFrame) -> pl.DataFrame:
-    """One row per comparison: the first one's columns, and of those that can be filled in the first known value."""
-    fixed = [name for name in pairs.columns if name not in (*FILLED, "comparison_id")]
-    columns = [*(pl.col(name).first() for name in fixed), *(pl.col(name).drop_nulls().first() for name in FILLED)]
-    return pairs.group_by("comparison_id", maintain_order=True).agg(columns)
-
-
-def _completed(pairs: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """The comparisons that are new, and the known ones of which the delivery tells more, with all that is known of them."""
-    known = known.with_columns(known=True)
-    both = _merged(pairs).join(known, on="comparison_id", how="left", suffix="_known", maintain_order="left")
-    is_new = pl.col("known").is_null()
-    tells_more = pl.any_horizontal(pl.col(f"{name}_known").is_null() & pl.col(name).is_not_null() for name in FILLED)
-    coalesced = [pl.coalesce(f"{name}_known", name).alias(name) for name in (*FILLED, "slice", "ranking_id")]
-    return both.filter(is_new | tells_more).with_columns(coalesced)
-
-
-# --- judgments ---
-
-
-def _turned(votes: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The votes in their pair's canonical orientation."""
-    votes = votes.join(pairs.select("row", "swapped"), on="row", how="left", maintain_order="left")
-    return votes.with_columns(_other_side(column, "swapped") for column in ("verdict", "presented_first"))
-
-
-def _identified(votes: pl.DataFrame) -> pl.DataFrame:
-    """The votes with the ids of those that have none of their own."""
-    occurrence = pl.int_range(pl.len()).over("source", "source_file", "judgment_id", *CONTENT)
-    unnamed = votes.select("source", "judgment_id", *CONTENT, occurrence=occurrence).iter_rows(named=True)
-    return votes.with_columns(judgment_id=pl.Series([vote["judgment_id"] or _judgment_id(vote) for vote in unnamed], dtype=pl.String))
-
-
-def _judgment_id(vote: dict[str, Any]) -> str:
-    """By annotator, comparison and event time where all are told, else by content and occurrence number in the file."""
-    by_time = ["annotator_id", "comparison_id", "event_time"]
-    names = by_time if all(vote[name] is not None for name in by_time) else [*CONTENT, "occurrence"]
-    values = [vote[name].isoformat() if isinstance(vote[name], datetime) else vote[name] for name in names]
-    return content_hash([vote["source"], *values])[:ID_DIGITS]
-
-
-def _with_retracted_content(votes: pl.DataFrame, known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The votes with each retraction saying what it takes back; and the rows that take back what was never said."""
-    latest = known.sort("revision").unique("judgment_id", keep="last").with_columns(place=pl.lit(-1, pl.Int64))
-    asserts = pl.col("op") == "assert"
-    said = pl.concat([latest.select("judgment_id", "place", *CONTENT), votes.filter(asserts).select("judgment_id", "place", *CONTENT)])
-    retractions = votes.filter(~asserts).rename({"event_time": "own_time"}).drop(set(CONTENT) - {"event_time"})
-    retractions = retractions.join_asof(said.sort("place"), on="place", by="judgment_id", check_sortedness=False)
-    retractions = retractions.with_columns(event_time=pl.coalesce("own_time", "event_time"))
-
-    detail = pl.format("judgment {} is taken back but was never delivered", "judgment_id")
-    dangling = pl.col("comparison_id").is_null()
-    rejected = retractions.filter(dangling).select("row", reason=pl.lit("unknown_judgment"), detail=detail)
-    grounded = retractions.filter(~dangling).select(votes.columns)
-    return pl.concat([votes.filter(asserts), grounded]).sort("place"), rejected
-
-
-SAYS = ["judgment_id", "op", *CONTENT]
-
-
-def _revision_conflicts(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """The rows whose own revision number is known with other content."""
-    numbered = _numbered(votes)
-    first = pl.concat([known.select(*SAYS, "revision"), numbered.select(*SAYS, "revision")])
-    first = first.unique(["judgment_id", "revision"], keep="first", maintain_order=True)
-    other = numbered.join(first, on=[*SAYS, "revision"], how="anti", nulls_equal=True)
-    detail = pl.format("judgment {} is known with other content under revision {}", "judgment_id", "revision")
-    return other.select("row", reason=pl.lit("revision_conflict"), detail=detail)
-
-
-def _unknown(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """The votes that say something new: an own revision number is new by itself, other votes by what they say."""
-    numbered = _numbered(votes).join(known, on=[*SAYS, "revision"], how="anti", nulls_equal=True)
-    numbered = numbered.unique([*SAYS, "revision"], keep="first", maintain_order=True).with_columns(own_revision="revision")
-    said = pl.concat([known.select(SAYS), numbered.select(SAYS)])
-    others = votes.filter(pl.col("own_revision").is_null()).join(said, on=SAYS, how="anti", nulls_equal=True)
-    return pl.concat([numbered, others.unique(SAYS, keep="first", maintain_order=True)])
-
-
-def _revised(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """The new votes with their revision numbers: their own, or the next ones after all that are known."""
-    numbers = pl.concat([known.select("judgment_id", "revision"), _numbered(votes).select("judgment_id", "revision")])
-    top = numbers.group_by("judgment_id").agg(top=pl.col("revision").max())
-    votes = votes.join(top, on="judgment_id", how="left").sort("place")
-    next_ones = pl.col("top").fill_null(-1) + pl.col("own_revision").is_null().cum_sum().over("judgment_id")
-    return votes.with_columns(revision=pl.coalesce("own_revision", next_ones))
-
-
-def _numbered(votes: pl.DataFrame) -> pl.DataFrame:
-    """The votes that bring their own revision number."""
-    return votes.filter(pl.col("own_revision").is_not_null()).with_columns(revision="own_revision")
+create view new_pairs as
+select place, row, comparison_id, {", ".join(FILLED)}, {", ".join(OTHERS)}
+from pairs semi join whole using (place)
+union all
+select p.first_place as place, p.first_place >> {2 * PLACE_BITS} as row, p.comparison_id, {", ".join(FILLED)}, {", ".join(OTHERS)}
+from in_pieces as p
+join (
+    select comparison_id, {", ".join(_first_known(name) for name in FILLED)},
+        {", ".join(f"arg_min({name}, place) as {name}" for name in ("slice",))}, arg_min(ranking_id, place) as ranking_id
+    from (
+        select comparison_id, place, {", ".join(FILLED)}, slice, ranking_id from pairs semi join in_pieces using (comparison_id)
+        union all
+        select comparison_id, -1 as place, {", ".join(FILLED)}, slice, ranking_id
+        from lake_comparisons semi join in_pieces using (comparison_id)
+    )
+    group by all
+) as told using (comparison_id)
+join (select place, source, source_file, source_row from candidates) as stood on stood.place = p.first_place;
+"""

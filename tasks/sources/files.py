@@ -55,10 +55,11 @@ def json_lines(path: Path) -> Iterator[Parsed | BadRow]:
         for number, line in enumerate(file, 1):
             content = line.removeprefix(b"\xef\xbb\xbf").strip()
             if content:
-                yield _json_line(number, content)
+                yield json_line(number, content)
 
 
-def _json_line(number: int, line: bytes) -> Parsed | BadRow:
+def json_line(number: int, line: bytes) -> Parsed | BadRow:
+    """One line that is not empty, with its number."""
     raw = line.decode("utf-8", "backslashreplace")
     try:
         return number, raw, json.loads(line.decode())

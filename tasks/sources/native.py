@@ -7,27 +7,30 @@ gives the comparison of "Blue." with "Seven." and kim's judgment of it. Columns:
 
 | column | meaning | |
 |---|---|---|
-| prompt | a text, or (not in CSV) a list of messages with role and content | required |
-| response_a, response_b | the two texts; they may be empty | required |
+| prompt | a text, or (not in CSV) a list of messages with role and content | required, or comparison_id |
+| response_a, response_b | the two texts; they may be empty | required, or comparison_id |
 | verdict | `a`, `b` or `tie` | required |
 | annotator_id | who judged | optional |
 | annotator_kind | `human` (by default) or `model` | optional |
 | comparison_id | the source's own id; with it a and b stay as they are, without it the order of a and b is decided by hash | optional |
+| ranking_id | the source's own id of the ranking that the pair was taken from | optional |
 | judgment_id | the source's own id; with it a changed row is a correction | optional |
 | revision | number of the correction; by default a changed row is the next one | optional |
 | op | `assert` (by default), or `retract` to take a judgment back: such a row needs judgment_id and nothing else | optional |
 | slice | named part of the data | optional |
 | model_a, model_b | names of the models that wrote the responses | optional |
+| tie_reason | what is to be said of a tie, such as `both_bad` | optional |
 | preference_strength | 0 or more; the direction is the verdict | optional |
 | presented_first | `a` or `b`, whichever stood first or left | optional |
 | event_time | ISO 8601; without an offset it is UTC | optional |
 | seconds_spent | 0 or more | optional |
 | gold_verdict | the known verdict of a gold comparison | optional |
 
+A row with a comparison_id may leave out all three texts: they may come another time, or never, and the judgment counts anyway.
 The source is one such file, or a folder of them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +41,11 @@ from tasks.sources.files import CHECK_PATH, Parsed, csv_rows, json_lines, parque
 from tasks.sources.rows import BadRow, Pair, Row, RowError, Vote
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
-REQUIRED = ("prompt", "response_a", "response_b", "verdict")
-ABOUT_COMPARISON = ("comparison_id", "slice", "model_a", "model_b", "gold_verdict")
+TEXTS = ("prompt", "response_a", "response_b")
+REQUIRED = (*TEXTS, "verdict")
+ABOUT_COMPARISON = ("comparison_id", "slice", "model_a", "model_b", "gold_verdict", "ranking_id")
 ABOUT_JUDGMENT = ("judgment_id", "revision", "op", "annotator_id", "annotator_kind")
-ABOUT_VERDICT = ("preference_strength", "presented_first", "event_time", "seconds_spent")
+ABOUT_VERDICT = ("tie_reason", "preference_strength", "presented_first", "event_time", "seconds_spent")
 COLUMNS = frozenset((*REQUIRED, *ABOUT_COMPARISON, *ABOUT_JUDGMENT, *ABOUT_VERDICT))
 SIDES = ("a", "b")
 
@@ -61,16 +65,28 @@ def files(path: Path) -> list[Path]:
 def parse(path: Path, default_slice: str | None) -> Iterator[tuple[str, Row]]:
     """The rows of every file of the source."""
     for file in files(path):
-        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-        for row in _read(file):
-            yield name, row if isinstance(row, BadRow) else rows.read_row(*row, make=lambda content: _judgment(content, default_slice))
+        for row in parse_file(file, default_slice):
+            yield name_of(file, path), row
 
 
-def _read(path: Path) -> Iterable[Parsed | BadRow]:
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        found = list(json_lines(path))
-        _check_columns(path, *_columns_of(found))
-        return found
+def name_of(file: Path, path: Path) -> str:
+    """What a file of the source at a path is called in records."""
+    return file.relative_to(path).as_posix() if path.is_dir() else file.name
+
+
+def parse_file(path: Path, default_slice: str | None) -> Iterator[Row]:
+    """The rows of one file.
+
+    Raises:
+        InputError: the file cannot be read, has no required column, or has in every row a column that is not known.
+    """
+    if is_json_lines(path):
+        columns = Columns(path)
+        for found in json_lines(path):
+            columns.see(found)
+            yield judged(found, default_slice)
+        columns.check()
+        return
     if path.name.endswith((".csv", ".csv.gz")):
         header, parsed = csv_rows(path)
     elif path.name.endswith(".parquet"):
@@ -78,20 +94,47 @@ def _read(path: Path) -> Iterable[Parsed | BadRow]:
     else:
         raise InputError(f"a native file ends in {', '.join(SUFFIXES)}", where=str(path), remedy="rename or convert the file")
     _check_columns(path, set(header), set(header))
-    return parsed
+    for found in parsed:
+        yield judged(found, default_slice)
 
 
-def _columns_of(found: list[Parsed | BadRow]) -> tuple[set[str], set[str]]:
-    """The columns that some row of a JSON lines file has, and those that all its rows have; retractions need no columns."""
-    objects = [row[2] for row in found if not isinstance(row, BadRow) and isinstance(row[2], dict) and row[2].get("op") != "retract"]
-    if not objects:
-        return set(REQUIRED), set()
-    return set().union(*objects), set(objects[0]).intersection(*objects)
+def is_json_lines(path: Path) -> bool:
+    """Whether a file is read as JSON lines."""
+    return path.name.endswith((".jsonl", ".jsonl.gz"))
+
+
+def judged(found: Parsed | BadRow, default_slice: str | None) -> Row:
+    """What a source row says."""
+    return found if isinstance(found, BadRow) else rows.read_row(*found, make=lambda content: _judgment(content, default_slice))
+
+
+class Columns:
+    """The columns of a JSON lines file: a misspelt one would be lost silently, so the file as a whole is checked for them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._some: set[str] = set()
+        self._every: set[str] | None = None
+
+    def see(self, found: Parsed | BadRow) -> None:
+        """Take note of a row's columns; retractions need none."""
+        if not isinstance(found, BadRow) and isinstance(found[2], dict) and found[2].get("op") != "retract":
+            self.see_columns(set(found[2]))
+
+    def see_columns(self, columns: set[str]) -> None:
+        """Take note of the columns of one or more equal rows."""
+        self._some |= columns
+        self._every = columns if self._every is None else self._every & columns
+
+    def check(self) -> None:
+        """Refuse the file when no row has a required column, or every row has an unknown one; a file without rows passes."""
+        if self._every is not None:
+            _check_columns(self._path, self._some, self._every)
 
 
 def _check_columns(path: Path, some: set[str], every: set[str]) -> None:
-    """The whole file must have the required columns and may have no unknown one: a misspelt column would be lost silently."""
-    require_columns(path, some, REQUIRED)
+    """The whole file must have the required columns and may have no unknown one."""
+    require_columns(path, some, REQUIRED if "comparison_id" not in some else ("verdict",))
     if unknown := sorted(every - COLUMNS):
         raise InputError(
             f"the native format has no column {examples(unknown)}",
@@ -113,15 +156,18 @@ def _judgment(row: Mapping[str, Any], default_slice: str | None) -> tuple[Pair |
 
 
 def _pair(row: Mapping[str, Any], default_slice: str | None) -> Pair:
+    key = rows.name(row, "comparison_id")
+    told = key is None or any(row.get(column) is not None for column in TEXTS)
     return Pair(
-        prompt=rows.prompt(row),
-        response_a=rows.required_text(row, "response_a"),
-        response_b=rows.required_text(row, "response_b"),
+        prompt=rows.prompt(row) if told else None,
+        response_a=rows.required_text(row, "response_a") if told else None,
+        response_b=rows.required_text(row, "response_b") if told else None,
         slice=rows.slice_name(row) or default_slice,
-        key=rows.name(row, "comparison_id"),
+        key=key,
         model_a=rows.name(row, "model_a"),
         model_b=rows.name(row, "model_b"),
         gold_verdict=rows.choice(row, "gold_verdict", VERDICTS),
+        ranking_id=rows.name(row, "ranking_id"),
     )
 
 
@@ -135,6 +181,7 @@ def _vote(row: Mapping[str, Any], key: str | None) -> Vote:
         annotator_kind=rows.choice(row, "annotator_kind", ANNOTATOR_KINDS) or "human",
         key=key,
         revision=rows.whole_number(row, "revision"),
+        tie_reason=rows.name(row, "tie_reason"),
         preference_strength=rows.amount(row, "preference_strength"),
         presented_first=rows.choice(row, "presented_first", SIDES),
         event_time=rows.moment(row, "event_time"),

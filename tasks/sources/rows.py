@@ -52,14 +52,21 @@ class Vote:
 
 
 @dataclass(frozen=True, slots=True)
-class GoodRow:
-    """A source row that could be read."""
+class Judged:
+    """A pair and what was said of it."""
 
-    number: int
-    raw: str
     pair: Pair | None
     """None where judgments are taken back by their own ids."""
     votes: tuple[Vote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GoodRow:
+    """A source row that could be read; most give one pair, a ranking gives several."""
+
+    number: int
+    raw: str
+    judged: tuple[Judged, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ def read_row(number: int, raw: str, content: Any, make: Callable[[Mapping[str, A
         pair, votes = make(content)
     except RowError as error:
         return BadRow(number, raw, error.reason, error.detail)
-    return GoodRow(number, raw, pair, votes)
+    return GoodRow(number, raw, (Judged(pair, votes),))
 
 
 def raw_text(content: object) -> str:

@@ -1,0 +1,85 @@
+"""Judgments that need a second look: repeats of one id, corrections, retractions, and whatever the lake knows with other content.
+
+A known judgment with content that it never had is its next revision; content that it once had is a redelivery, so an old export
+undoes neither a correction nor a retraction.
+"""
+
+from typing import NamedTuple
+
+import polars as pl
+
+CONTENT = ["comparison_id", "annotator_id", "annotator_kind", "verdict", "tie_reason", "preference_strength", "presented_first"]
+CONTENT += ["event_time", "seconds_spent"]
+"""What a judgment says; a revision differs from the one before in one of these or in its op."""
+SAYS = ["judgment_id", "op", *CONTENT]
+
+
+class Corrected(NamedTuple):
+    """What became of the votes."""
+
+    new: pl.DataFrame
+    """The votes that say something new, with their revision numbers; a retraction says what it takes back."""
+    rejected: pl.DataFrame
+    """Rows that cannot be accepted: row, reason, detail."""
+
+
+def correct(votes: pl.DataFrame, known: pl.DataFrame) -> Corrected:
+    """Number the revisions of votes against what the lake knows of the same judgments.
+
+    Args:
+        votes: in the order of delivery (`place`), with `row`, `own_revision` and what they say; every vote of a judgment or none.
+        known: every revision in the lake of these judgments.
+    """
+    votes, dangling = _with_retracted_content(votes, known)
+    rejected = pl.concat([dangling, _revision_conflicts(votes, known)]).unique("row", keep="first", maintain_order=True)
+    votes = votes.join(rejected, on="row", how="anti")
+    return Corrected(_revised(_unknown(votes, known), known), rejected)
+
+
+def _with_retracted_content(votes: pl.DataFrame, known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The votes with each retraction saying what it takes back; and the rows that take back what was never said."""
+    latest = known.sort("revision").unique("judgment_id", keep="last").with_columns(place=pl.lit(-1, pl.Int64))
+    asserts = pl.col("op") == "assert"
+    said = pl.concat([latest.select("judgment_id", "place", *CONTENT), votes.filter(asserts).select("judgment_id", "place", *CONTENT)])
+    retractions = votes.filter(~asserts).rename({"event_time": "own_time"}).drop(set(CONTENT) - {"event_time"})
+    retractions = retractions.join_asof(said.sort("place"), on="place", by="judgment_id", check_sortedness=False)
+    retractions = retractions.with_columns(event_time=pl.coalesce("own_time", "event_time"))
+
+    detail = pl.format("judgment {} is taken back but was never delivered", "judgment_id")
+    dangling = pl.col("comparison_id").is_null()
+    rejected = retractions.filter(dangling).select("row", reason=pl.lit("unknown_judgment"), detail=detail)
+    grounded = retractions.filter(~dangling).select(votes.columns)
+    return pl.concat([votes.filter(asserts), grounded]).sort("place"), rejected
+
+
+def _revision_conflicts(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose own revision number is known with other content."""
+    numbered = _numbered(votes)
+    first = pl.concat([known.select(*SAYS, "revision"), numbered.select(*SAYS, "revision")])
+    first = first.unique(["judgment_id", "revision"], keep="first", maintain_order=True)
+    other = numbered.join(first, on=[*SAYS, "revision"], how="anti", nulls_equal=True)
+    detail = pl.format("judgment {} is known with other content under revision {}", "judgment_id", "revision")
+    return other.select("row", reason=pl.lit("revision_conflict"), detail=detail)
+
+
+def _unknown(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """The votes that say something new: an own revision number is new by itself, other votes by what they say."""
+    numbered = _numbered(votes).join(known, on=[*SAYS, "revision"], how="anti", nulls_equal=True)
+    numbered = numbered.unique([*SAYS, "revision"], keep="first", maintain_order=True).with_columns(own_revision="revision")
+    said = pl.concat([known.select(SAYS), numbered.select(SAYS)])
+    others = votes.filter(pl.col("own_revision").is_null()).join(said, on=SAYS, how="anti", nulls_equal=True)
+    return pl.concat([numbered, others.unique(SAYS, keep="first", maintain_order=True)])
+
+
+def _revised(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """The new votes with their revision numbers: their own, or the next ones after all that are known."""
+    numbers = pl.concat([known.select("judgment_id", "revision"), _numbered(votes).select("judgment_id", "revision")])
+    top = numbers.group_by("judgment_id").agg(top=pl.col("revision").max())
+    votes = votes.join(top, on="judgment_id", how="left").sort("place")
+    next_ones = pl.col("top").fill_null(-1) + pl.col("own_revision").is_null().cum_sum().over("judgment_id")
+    return votes.with_columns(revision=pl.coalesce("own_revision", next_ones))
+
+
+def _numbered(votes: pl.DataFrame) -> pl.DataFrame:
+    """The votes that bring their own revision number."""
+    return votes.filter(pl.col("own_revision").is_not_null()).with_columns(revision="own_revision")

@@ -1,0 +1,178 @@
+"""A delivery, read once from end to end: every row of every source as a candidate in scratch files, or refused with a reason.
+
+Nothing is held but the block that is being read, however long the files are.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_contracts.records import QUARANTINE
+from tasks.feedback.candidates import CandidateWriter
+from tasks.progress import StageProgress, emit
+from tasks.sources import FORMATS, native, plain
+from tasks.sources.columns import as_read
+from tasks.sources.files import json_line, open_bytes, reading
+from tasks.sources.rows import BadRow, GoodRow, Row
+
+CHUNK = 20_000
+"""Rows that become columns together."""
+
+
+class Source(NamedTuple):
+    """Where rows come from: the name of the source, its format, its path, and the slice of rows that name none."""
+
+    name: str
+    format: str
+    path: Path
+    slice: str | None
+
+
+@dataclass
+class ReadFile:
+    """One file of the delivery."""
+
+    source: Source
+    name: str
+    first_row: int
+    """Number among the rows of all files of the file's row 0."""
+    lines: int = 0
+    """The highest row number met in it."""
+    rows: int = 0
+    """Rows read, good and bad."""
+
+    def number(self, row: int) -> int:
+        """Number in the file of a row of the delivery."""
+        return row - self.first_row
+
+
+@dataclass
+class Delivery:
+    """What was read."""
+
+    candidates: Path
+    """Parquet: see `tasks.feedback.candidates`."""
+    refused: Path
+    """Parquet: the rows that could not be read, as quarantine records with their row among all rows."""
+    files: list[ReadFile] = field(default_factory=list)
+
+    def file_of(self, row: int) -> ReadFile:
+        """The file in which a row of the delivery stood."""
+        return next(file for file in reversed(self.files) if file.first_row < row)
+
+
+REFUSED = pa.schema([pa.field("row", pa.int64()), *QUARANTINE.schema])
+
+
+def read_delivery(sources: Sequence[Source], scratch: Path, connection: duckdb.DuckDBPyConnection) -> Delivery:
+    """Read every file of every source.
+
+    Args:
+        sources: what is read, in this order.
+        scratch: folder for the files that are written on the way.
+        connection: does the work.
+
+    Raises:
+        InputError: a file is missing, cannot be read, or has the wrong columns.
+    """
+    delivery = Delivery(scratch / "candidates.parquet", scratch / "refused.parquet")
+    writer = CandidateWriter(delivery.candidates, connection)
+    with pq.ParquetWriter(delivery.refused, REFUSED, compression="zstd") as refused:
+        for source in sources:
+            for file, chunk in _chunks(source, delivery, connection):
+                if chunk.good.num_rows:
+                    writer.write(chunk.good, source=source.name, source_file=file.name, first_row=file.first_row)
+                if chunk.bad:
+                    rows = [quarantined(file, file.first_row + bad.number, bad.reason, bad.detail, bad.raw) for bad in chunk.bad]
+                    refused.write_table(pa.Table.from_pylist(rows, schema=REFUSED))
+                emit(StageProgress(sum(read.rows for read in delivery.files), 0, {"file": file.name}))
+    writer.close()
+    return delivery
+
+
+class Chunk(NamedTuple):
+    """Some rows of one file."""
+
+    good: pa.Table
+    bad: list[BadRow]
+
+
+def _chunks(source: Source, delivery: Delivery, connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[ReadFile, Chunk]]:
+    """The rows of a source, file by file; the files are added to the delivery as they are met."""
+    if source.format == "native":
+        for path in native.files(source.path):
+            file = _begin(delivery, source, native.name_of(path, source.path))
+            found = (
+                _native_lines(path, file, connection)
+                if native.is_json_lines(path)
+                else _in_chunks(file, native.parse_file(path, source.slice))
+            )
+            for chunk in found:
+                yield file, chunk
+        return
+    files: dict[str, ReadFile] = {}
+    rows = FORMATS[source.format].parse(source.path, source.slice)
+    while batch := list(islice(rows, CHUNK)):
+        for name in dict.fromkeys(name for name, _ in batch):
+            file = files.get(name) or files.setdefault(name, _begin(delivery, source, name))
+            for chunk in _in_chunks(file, (row for of, row in batch if of == name)):
+                yield file, chunk
+
+
+def _begin(delivery: Delivery, source: Source, name: str) -> ReadFile:
+    before = delivery.files[-1] if delivery.files else None
+    file = ReadFile(source, name, before.first_row + before.lines if before else 0)
+    delivery.files.append(file)
+    return file
+
+
+def _in_chunks(file: ReadFile, rows: Iterable[Row]) -> Iterator[Chunk]:
+    rows = iter(rows)
+    while batch := list(islice(rows, CHUNK)):
+        file.lines = max(file.lines, *(row.number for row in batch))
+        file.rows += len(batch)
+        yield Chunk(as_read(row for row in batch if isinstance(row, GoodRow)), [row for row in batch if isinstance(row, BadRow)])
+
+
+def _native_lines(path: Path, file: ReadFile, connection: duckdb.DuckDBPyConnection) -> Iterator[Chunk]:
+    """JSON lines of the native format: plain rows by the block, the others one by one."""
+    columns = native.Columns(path)
+    with reading(path), open_bytes(path) as stream:
+        for block in plain.blocks(stream, connection, file.source.slice):
+            if block.plain.num_rows:
+                columns.see_columns(set(native.REQUIRED))
+                file.rows += block.plain.num_rows
+                yield Chunk(block.plain, [])
+            yield from _in_chunks(file, _others(block.others, columns, file.source.slice))
+            file.lines = block.lines
+    columns.check()
+
+
+def _others(lines: Iterable[tuple[int, bytes]], columns: native.Columns, default_slice: str | None) -> Iterator[Row]:
+    for number, line in lines:
+        found = json_line(number, line)
+        columns.see(found)
+        yield native.judged(found, default_slice)
+
+
+def quarantined(file: ReadFile, row: int, reason: str, detail: str, raw: str) -> dict[str, object]:
+    """A row of the delivery as a quarantine record, in the schema `REFUSED`."""
+    where = {"source": file.source.name, "source_file": file.name, "source_row": file.number(row)}
+    return {"row": row, **where, "reason": reason, "detail": detail, "raw": raw}
+
+
+def raw_rows(delivery: Delivery, wanted: Mapping[int, object]) -> dict[int, str]:
+    """The rows of these numbers among all rows, as they stood in their files; the files that hold them are read again."""
+    found: dict[int, str] = {}
+    for source in dict.fromkeys(delivery.file_of(row).source for row in wanted):
+        files = {file.name: file for file in delivery.files if file.source == source}
+        for name, row in FORMATS[source.format].parse(source.path, source.slice):
+            if (number := files[name].first_row + row.number) in wanted:
+                found[number] = row.raw
+    return found
