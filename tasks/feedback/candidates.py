@@ -19,7 +19,8 @@ PLACE_BITS = 12
 FILLED = ("prompt_id", "prompt", "response_a", "response_b", "model_a", "model_b", "gold_verdict")
 """Columns of a comparison that a later delivery may fill in where they were unknown."""
 
-SESSION = "set timezone = 'UTC'; set preserve_insertion_order = true"
+FEW_VALUES = ["source", "source_file", "slice", "op", "verdict", "annotator_kind", "presented_first"]
+"""Columns that are worth a dictionary in the scratch file."""
 
 
 class CandidateWriter:
@@ -40,7 +41,7 @@ class CandidateWriter:
         """
         table = identified(self._connection, read, source=source, source_file=source_file, first_row=first_row)
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="lz4")
+            self._writer = pq.ParquetWriter(self._path, table.schema, compression="lz4", use_dictionary=FEW_VALUES)
         self._writer.write_table(table)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.records import ALL_SLICES, ANNOTATOR_KINDS, VERDICTS
 from tasks.sources.columns import READ
@@ -91,13 +92,11 @@ def _sort_out(
         return READ.empty_table(), list(_unlike(lines, before, set()))
     block = pa.table({"number": np.arange(before + 1, before + 1 + len(texts)), "line": texts})
     connection.register("block", pa.Table.from_batches(block.to_batches(max_chunksize=len(lines) // PARTS + 1)))
-    found: pa.Table = connection.sql(PLAIN, params={"default_slice": default_slice}).to_arrow_table()
+    found: pa.Table = connection.sql(ROWS, params={"default_slice": default_slice}).to_arrow_table()
     connection.unregister("block")
-    plain = found.cast(READ)
-    taken = plain["source_row"].to_numpy()
-    if len(taken) == len(lines):
-        return plain, []
-    return plain, list(_unlike(lines, before, set(taken.tolist())))
+    all_plain = pc.all(found["plain"]).as_py()
+    rows = (found if all_plain else found.filter(found["plain"])).drop_columns("plain").cast(READ)
+    return rows, [] if all_plain else list(_unlike(lines, before, set(rows["source_row"].to_pylist())))
 
 
 def _unlike(lines: pa.Array, before: int, taken: set[int]) -> Iterator[tuple[int, bytes]]:
@@ -158,47 +157,45 @@ VALUES_FIT = " and ".join(
         _values(("revision",), f"try_cast(revision as ubigint) <= {LONGEST_REVISION}"),
     )
 )
-PLAIN = rf"""
+ROWS = rf"""
 with objects as (
     select number, if(json_valid(line), line, null) as line from block
 ),
-seen as materialized (  -- or else every condition below would read the JSON again
+seen as materialized (
     select number, json_type(line, {PATHS}) as types, len(json_keys(line)) as keys, json_extract_string(line, {PATHS}) as texts
     from objects
 ),
-fitting as (
-    select number, types, texts
-    from seen
-    where keys > 0
-        and keys = list_count(types)  -- every key is a known column, and stands once
-        and {TYPES_FIT}
-),
-named as (
+named as materialized (
     select number, {", ".join(_column(name) for name in COLUMNS if name != "prompt")},
-        coalesce(types[1] = 'ARRAY', false) as spoken, if(types[1] = 'NULL', null, texts[1]) as prompt
-    from fitting
+        coalesce(types[1] = 'ARRAY', false) as spoken, if(types[1] = 'NULL', null, texts[1]) as prompt,
+        keys > 0 and keys = list_count(types) and {TYPES_FIT} as types_fit  -- every key is a known column, and stands once
+    from seen
 ),
-prompted as materialized (
-    select * exclude (spoken, prompt), prompt is null as blank,
+prompted as (
+    select * exclude (prompt), prompt is null as blank,
         case
             when spoken then from_json(prompt, '[{{"role": "VARCHAR", "content": "VARCHAR"}}]')
             when regexp_matches(prompt, '[^{SPACE}]') then [struct_pack(role := 'user', content := prompt)]
-        end as prompt
+        end as prompt,
+        not spoken
+            or regexp_full_match(json_structure(if(spoken, prompt, null))::varchar, '\[\{{"role":"VARCHAR","content":"VARCHAR"\}}\]')
+            and len(list_filter(from_json(if(spoken, prompt, null), '["JSON"]'), lambda m: len(json_keys(m)) <> 2)) = 0
+            as messages_fit
     from named
-    where not spoken
-        or regexp_full_match(json_structure(if(spoken, prompt, null))::varchar, '\[\{{"role":"VARCHAR","content":"VARCHAR"\}}\]')
-        and len(list_filter(from_json(if(spoken, prompt, null), '["JSON"]'), lambda m: len(json_keys(m)) <> 2)) = 0
 )
 select
     number as source_row, 0::bigint as nth_pair, 0::bigint as nth_vote,
-    comparison_id as pair_key, ranking_id as ranking_key, judgment_id as vote_key, revision::bigint as own_revision,
+    comparison_id as pair_key, ranking_id as ranking_key, judgment_id as vote_key, try_cast(revision as bigint) as own_revision,
     prompt, response_a, response_b, coalesce(slice, $default_slice) as slice, model_a, model_b, gold_verdict,
     'assert' as op, annotator_id, coalesce(annotator_kind, 'human') as annotator_kind, verdict, tie_reason,
-    preference_strength::double as preference_strength, presented_first,
-    event_time::timestamptz as event_time, seconds_spent::double as seconds_spent
+    try_cast(preference_strength as double) as preference_strength, presented_first,
+    try_cast(event_time as timestamptz) as event_time, try_cast(seconds_spent as double) as seconds_spent,
+    coalesce(types_fit and messages_fit and {VALUES_FIT} and case
+        when blank then comparison_id is not null and response_a is null and response_b is null  -- its texts come another time
+        else len(prompt) > 0 and len(list_filter(prompt, lambda m: not ({ROLE}))) = 0
+            and response_a is not null and response_b is not null
+    end, false) as plain
 from prompted
-where {VALUES_FIT} and case
-    when blank then pair_key is not null and response_a is null and response_b is null  -- its texts come another time
-    else len(prompt) > 0 and len(list_filter(prompt, lambda m: not ({ROLE}))) = 0 and response_a is not null and response_b is not null
-end
 """
+"""SQL: every line of a block as a row in the schema `READ`, and whether it is plain. What is read from the JSON is
+materialised, and nothing is filtered: DuckDB would push the conditions down to the JSON and read it again for each."""

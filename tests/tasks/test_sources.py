@@ -53,7 +53,7 @@ def test_every_native_file_kind_gives_the_same_row(name: str, tmp_path: Path) ->
     WRITERS[name](tmp_path / name)
     (parsed,) = parse(tmp_path / name)
     assert isinstance(parsed, GoodRow)
-    assert (parsed.number, parsed.pair, parsed.votes) == (1, FULL_PAIR, (FULL_VOTE,))
+    assert (parsed.number, parsed.judged[0].pair, parsed.judged[0].votes) == (1, FULL_PAIR, (FULL_VOTE,))
 
 
 def test_messages_are_kept_and_a_folder_is_read_by_name(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_messages_are_kept_and_a_folder_is_read_by_name(tmp_path: Path) -> None:
     assert [name for name, _ in parsed] == ["b.jsonl", "deep/a.jsonl"]
     first = parsed[0][1]
     assert isinstance(first, GoodRow)
-    assert first.pair is not None
-    assert (first.pair.prompt, first.pair.slice) == (messages, "fallback")
+    assert first.judged[0].pair is not None
+    assert (first.judged[0].pair.prompt, first.judged[0].pair.slice) == (messages, "fallback")
 
 
 BAD_ROWS: dict[str, tuple[Any, str]] = {
@@ -122,7 +122,7 @@ def test_a_csv_record_with_other_fields_or_bytes_is_bad(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(header + b'p,x,"y\nz",a,\n\np,x,y\np,\xff,y,a,kim\n' + b"p,x," + b"y" * 200_000 + b",a,kim\n")
     good, short, bytes_, long = parse(tmp_path / "rows.csv")
     assert isinstance(good, GoodRow)
-    assert good.votes == (Vote("a"),)
+    assert good.judged[0].votes == (Vote("a"),)
     assert isinstance(short, BadRow)
     assert isinstance(bytes_, BadRow)
     assert (short.reason, short.number, bytes_.reason) == ("wrong_number_of_fields", 2, "invalid_response_a")
@@ -185,8 +185,8 @@ def test_llmfao_keeps_ids_and_sides_and_says_what_it_lacks(tmp_path: Path) -> No
     ]
     good, *bad = parse(write_llmfao(tmp_path / "llmfao", "\n".join(lines)), "llmfao")
     assert isinstance(good, GoodRow)
-    assert good.pair == Pair([{"role": "user", "content": "Say hi."}], "", "Hi!", "talk", "0", "Two", "One")
-    assert good.votes == (Vote("b", "58", presented_first="a"),)
+    assert good.judged[0].pair == Pair([{"role": "user", "content": "Say hi."}], "", "Hi!", "talk", "0", "Two", "One")
+    assert good.judged[0].votes == (Vote("b", "58", presented_first="a"),)
     assert [one.reason for one in bad if isinstance(one, BadRow)] == [
         "unknown_prompt",
         "unknown_response",
@@ -225,8 +225,8 @@ def write_pandalm(path: Path, content: object) -> Path:
 def test_pandalm_gives_three_judgments_a_row(tmp_path: Path) -> None:
     (good,) = parse(write_pandalm(tmp_path / "testset-v1.json.gz", [PANDALM | {"input": "Now."}]).parent, "pandalm")
     assert isinstance(good, GoodRow)
-    assert good.pair == Pair([{"role": "user", "content": "Do.\n\nNow."}], "", "Done.", "Mail", "5", "x-1", "y-2")
-    assert [(vote.verdict, vote.annotator_id, vote.key) for vote in good.votes] == [
+    assert good.judged[0].pair == Pair([{"role": "user", "content": "Do.\n\nNow."}], "", "Done.", "Mail", "5", "x-1", "y-2")
+    assert [(vote.verdict, vote.annotator_id, vote.key) for vote in good.judged[0].votes] == [
         ("tie", "annotator1", "5/annotator1"),
         ("a", "annotator2", "5/annotator2"),
         ("b", "annotator3", "5/annotator3"),
@@ -237,8 +237,8 @@ def test_pandalm_verdicts_on_a_lost_text_are_kept_and_other_defects_are_not(tmp_
     changes = [{"response1": True}, {"response2": 7}, {"annotator2": 3}, {"annotator2": True}, {"annotator3": "1"}, {"instruction": ""}]
     lost, *bad = parse(write_pandalm(tmp_path / "x.json.gz", [PANDALM | change for change in changes] + [7]), "pandalm")
     assert isinstance(lost, GoodRow)
-    assert lost.pair is not None
-    assert (lost.pair.response_a, len(lost.votes)) == (None, 3)
+    assert lost.judged[0].pair is not None
+    assert (lost.judged[0].pair.response_a, len(lost.judged[0].votes)) == (None, 3)
     reasons = ["invalid_response2", "invalid_annotator2", "invalid_annotator2", "invalid_annotator3", "missing_instruction", "not_a_row"]
     assert [one.reason for one in bad if isinstance(one, BadRow)] == reasons
 
@@ -252,16 +252,16 @@ def test_pandalm_refuses_another_file(content: object, tmp_path: Path) -> None:
 @needs_llmfao
 def test_the_real_llmfao_has_the_counts_of_its_note() -> None:
     parsed = [one for one in parse(SHARED / "llmfao", "llmfao") if isinstance(one, GoodRow)]
-    votes = Counter(vote.verdict for one in parsed for vote in one.votes)
+    votes = Counter(vote.verdict for one in parsed for vote in one.judged[0].votes)
     assert len(parsed) == 8931
     assert votes["a"] + votes["b"] == 5460
-    assert len({vote.annotator_id for one in parsed for vote in one.votes}) == 124
-    assert len({one.pair.key for one in parsed if one.pair}) == 2139
+    assert len({vote.annotator_id for one in parsed for vote in one.judged[0].votes}) == 124
+    assert len({one.judged[0].pair.key for one in parsed if one.judged[0].pair}) == 2139
 
 
 @needs_pandalm
 def test_the_real_pandalm_has_the_counts_of_its_note() -> None:
-    pairs = [one.pair for one in parse(SHARED / "pandalm", "pandalm") if isinstance(one, GoodRow) and one.pair]
+    pairs = [one.judged[0].pair for one in parse(SHARED / "pandalm", "pandalm") if isinstance(one, GoodRow) and one.judged[0].pair]
     assert len(pairs) == 999
     assert (sum(pair.response_a is None for pair in pairs), sum(pair.response_b is None for pair in pairs)) == (4, 2)
     assert (sum(pair.response_a == "" for pair in pairs), sum(pair.response_b == "" for pair in pairs)) == (29, 25)
