@@ -1,4 +1,4 @@
-"""The command line: `overnight run`, `overnight show`, `overnight verify`.
+"""The command line: `overnight run`, `overnight show`, `overnight verify`, `overnight quarantine`.
 
 Heavy libraries are imported inside the commands, so that `--help` answers at once.
 """
@@ -63,6 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", parents=[home], help="hash every artifact again and compare")
     verify.add_argument("artifact", nargs="?", help="only the artifact whose id begins so")
     verify.set_defaults(command=_verify)
+
+    quarantine = commands.add_parser("quarantine", parents=[home], help="why rows were refused, with examples; or the rows, to be mended")
+    quarantine.add_argument("--source", help="only rows of this source")
+    quarantine.add_argument("--reason", help="only rows refused for this reason")
+    quarantine.add_argument("--examples", type=int, default=2, metavar="N", help="rows shown per reason (default: %(default)s)")
+    quarantine.add_argument("--export", type=Path, metavar="DIR", help="write the refused rows, as they were read, to files there")
+    quarantine.set_defaults(command=_quarantine)
     return parser
 
 
@@ -89,6 +96,14 @@ def _verify(options: argparse.Namespace) -> int:
     from flows.show import verify_artifacts
 
     return FAILURE if verify_artifacts(_existing(options.home), options.artifact) else 0
+
+
+def _quarantine(options: argparse.Namespace) -> int:
+    from flows.quarantine import show_quarantine
+
+    chosen = {"source": options.source, "reason": options.reason, "examples": options.examples, "export": options.export}
+    show_quarantine(_existing(options.home), **chosen)
+    return 0
 
 
 def _existing(home: Path) -> Path:
