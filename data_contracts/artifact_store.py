@@ -127,7 +127,7 @@ def _seal(directory: Path, identity: Identity, headline: Headline, seconds: floa
         identity=identity,
         files=files,
         headline=dict(headline),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         seconds=round(seconds, 3),
     )
     for entry in files:

@@ -19,7 +19,7 @@ from data_contracts.feedback_lake import JUDGMENTS, QUARANTINED, FeedbackLake, f
 from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments
 from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE
-from data_contracts.registry import ALIASES, Registry
+from data_contracts.registry import ALIASES, lines
 
 STORAGE_VERSION = "v1.0.0"
 """Written so that DuckDB clients of version 1 can read it, too."""
@@ -125,7 +125,7 @@ _STAGE = pa.schema(
     [(n, pa.string()) for n in ("night", "stage", "kind", "artifact_id")]
     + [("reused", pa.bool_()), ("seconds", pa.float64()), ("headline", pa.string())]
 )
-_ALIAS = pa.schema([(n, pa.string()) for n in ("alias", "version_id", "policy_id", "policy_digest", "reason", "at")])
+_ALIAS = pa.schema([(n, pa.string()) for n in ("line", "alias", "version_id", "policy_id", "policy_digest", "reason", "at")])
 _ARTIFACT = pa.schema(
     [(n, pa.string()) for n in ("artifact_id", "kind", "digest", "created_at")]
     + [("seconds", pa.float64()), ("headline", pa.string()), ("config", pa.string()), ("code_version", pa.string())]
@@ -164,10 +164,10 @@ def _stages(home: Home) -> Iterator[dict[str, Any]]:
 
 
 def _aliases(home: Home) -> Iterator[dict[str, Any]]:
-    registry = Registry(home.registry)
-    for alias in ALIASES:
-        for entry in registry.history(alias):
-            yield {"alias": alias, **entry.model_dump()}
+    for line, registry in lines(home.registry):
+        for alias in ALIASES:
+            for entry in registry.history(alias):
+                yield {"line": line, "alias": alias, **entry.model_dump()}
 
 
 def _artifact_row(artifact: Artifact) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import ast
 import hashlib
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -45,11 +44,6 @@ def code_version(*modules: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def plugin_version(import_path: str) -> str:
-    """Hash of the source file behind an import path such as `package.module:function`."""
-    return _source_hash(import_path.partition(":")[0])
-
-
 @cache
 def _imports(module: str) -> tuple[str, ...]:
     """The project modules that a module imports, at its top or inside a function."""
@@ -78,12 +72,9 @@ def _is_docstring(node: ast.stmt) -> bool:
 
 
 def _file(module: str) -> Path | None:
-    """The module's source file; project modules are looked up by path, since `find_spec` would import their parents."""
+    """The source file of a project module, looked up by path: importing it would import its parents."""
     base = ROOT.joinpath(*module.split("."))
-    if module.partition(".")[0] in PROJECT_PACKAGES:
-        return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
-    spec = find_spec(module)
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.exists()), None)
 
 
 def _tree(module: str) -> ast.Module:

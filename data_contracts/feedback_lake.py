@@ -8,9 +8,10 @@ rows, so the same delivery makes the same bytes on any day.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from data_contracts.artifact_store import SHORT, Artifact, Headline, Made, open_artifact, publish
 from data_contracts.errors import IntegrityError, examples
@@ -19,6 +20,15 @@ from data_contracts.manifest import MANIFEST_NAME, Identity
 BATCH = "feedback_batch"
 SNAPSHOT_FILE = "snapshot.json"
 COMPARISONS, JUDGMENTS, QUARANTINED = "comparisons.parquet", "judgments.parquet", "quarantine.parquet"
+
+
+class Pinned(NamedTuple):
+    """What a snapshot holds fast: give it to the views as `current_judgments(*pinned)`."""
+
+    batches: list[Path]
+    """Directories of the batches, in the snapshot's order."""
+    sources: tuple[str, ...] | None
+    """Names of the sources whose judgments count; None for all."""
 
 
 class FeedbackLake:
@@ -32,14 +42,16 @@ class FeedbackLake:
         manifests = self.root.glob(f"batches/ingest_date=*/*/{MANIFEST_NAME}")
         return sorted((open_artifact(path.parent) for path in manifests), key=lambda batch: (ingest_time(batch), batch.digest))
 
-    def accepted(self, as_of: datetime | None = None) -> list[Artifact]:
+    def accepted(self, as_of: datetime | None = None, sources: Collection[str] | None = None) -> list[Artifact]:
         """The batches that brought rows, in the order of `batches`; a delivery without new rows is on record and not among them.
 
         Args:
             as_of: leave out what was ingested after this moment; by default nothing is left out.
+            sources: leave out batches that brought rows of none of these sources; by default nothing is left out.
         """
         brought = [batch for batch in self.batches() if batch.manifest.headline["rows_accepted"]]
-        return [batch for batch in brought if as_of is None or ingest_time(batch) <= as_of]
+        brought = [batch for batch in brought if as_of is None or ingest_time(batch) <= as_of]
+        return [batch for batch in brought if sources is None or not accepted_sources(batch).isdisjoint(sources)]
 
     def find(self, identity_id: str) -> Artifact | None:
         """The batch that was made from exactly this delivery, or None."""
@@ -60,13 +72,14 @@ class FeedbackLake:
         )
         return Made(batch, reused=False)
 
-    def pinned(self, snapshot: Artifact) -> list[Path]:
-        """The directories of a snapshot's batches, in its order.
+    def pinned(self, snapshot: Artifact) -> Pinned:
+        """The batches of a snapshot, in its order, and the sources that count in it.
 
         Raises:
             IntegrityError: a batch of the snapshot is not in the lake.
         """
-        digests: list[str] = json.loads(snapshot.file(SNAPSHOT_FILE).read_text())["batches"]
+        content = json.loads(snapshot.file(SNAPSHOT_FILE).read_text())
+        digests: list[str] = content["batches"]
         places = {batch.digest: batch.path for batch in self.batches()}
         if missing := [digest[:SHORT] for digest in digests if digest not in places]:
             raise IntegrityError(
@@ -74,11 +87,22 @@ class FeedbackLake:
                 where=str(self.root),
                 remedy="bring the batches' directories back, or make a new snapshot",
             )
-        return [places[digest] for digest in digests]
+        return Pinned([places[digest] for digest in digests], content["sources"] and tuple(content["sources"]))
+
+
+def accepted_sources(batch: Artifact) -> set[str]:
+    """The sources that a batch brought rows of."""
+    return {file["source"] for file in files_read(batch) if file["rows_accepted"]}
+
+
+def files_read(batch: Artifact) -> list[dict[str, Any]]:
+    """The files that a batch was read from, each with its source and its counts of rows."""
+    files: list[dict[str, Any]] = json.loads(batch.file("delivery.json").read_text())["files"]
+    return files
 
 
 def ingest_time(batch: Artifact) -> datetime:
-    """When a batch landed, in UTC, to the second."""
+    """When a batch landed, in UTC, to the millisecond."""
     return datetime.fromisoformat(batch.manifest.created_at)
 
 

@@ -1,6 +1,6 @@
 """What stands in the lake: the current judgments and comparisons of a snapshot, as SQL over its batches."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import duckdb
@@ -10,20 +10,34 @@ from data_contracts.feedback_lake import COMPARISONS, JUDGMENTS, files_of
 from data_contracts.manifest import content_hash
 
 SQL = Path(__file__).parent / "sql"
+FILES = {"judgments": JUDGMENTS, "comparisons": COMPARISONS}
 
 
-def current_judgments(batches: Sequence[Path]) -> pa.Table:
+def current_judgments(batches: Sequence[Path], sources: Collection[str] | None = None) -> pa.Table:
     """The judgments that stand, by judgment id.
 
     Args:
         batches: the batches' directories in the snapshot's order; those up to a moment give the judgments as of that moment.
+        sources: leave out the judgments of other sources; by default none is left out.
     """
-    return _view("judgments", JUDGMENTS, batches)
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        return _current(connection, "judgments", batches, sources).to_arrow_table()
 
 
-def current_comparisons(batches: Sequence[Path]) -> pa.Table:
-    """The comparisons with everything that is known of them, by comparison id; see `current_judgments`."""
-    return _view("comparisons", COMPARISONS, batches)
+def current_comparisons(batches: Sequence[Path], sources: Collection[str] | None = None) -> pa.Table:
+    """The comparisons with everything that is known of them, by comparison id; see `current_judgments`.
+
+    With sources, those that one of these sources has judged or delivered: the same comparison may come from several.
+    """
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        if sources is None:
+            return _current(connection, "comparisons", batches, None).to_arrow_table()
+        connection.register("judged", _current(connection, "judgments", batches, sources).project("comparison_id").to_arrow_table())
+        comparisons = _current(connection, "comparisons", batches, None)
+        named = ", ".join(f"'{source}'" for source in sources)
+        return comparisons.filter(f"source in ({named}) or comparison_id in (select comparison_id from judged)").to_arrow_table()
 
 
 def views_version() -> str:
@@ -31,10 +45,14 @@ def views_version() -> str:
     return content_hash([path.read_text() for path in sorted(SQL.glob("current_*.sql"))])[:8]
 
 
-def _view(records: str, file: str, batches: Sequence[Path]) -> pa.Table:
+def _current(
+    connection: duckdb.DuckDBPyConnection, records: str, batches: Sequence[Path], sources: Collection[str] | None
+) -> duckdb.DuckDBPyRelation:
     files_read = "read_parquet($files, filename = true, hive_partitioning = false)"  # the date in the path is no column of a record
-    rows = f"select list_position($files, filename) as batch, * exclude (filename) from {files_read}"
+    counted = "" if sources is None else "where list_contains($sources, source)"
+    rows = f"select list_position($files, filename) as batch, * exclude (filename) from {files_read} {counted}"
     view = (SQL / f"current_{records}.sql").read_text()
-    with duckdb.connect() as connection:
-        relation = connection.sql(f"with {records} as ({rows})\n{view}", params={"files": files_of(batches, file)})
-        return relation.to_arrow_table()
+    parameters: dict[str, object] = {"files": files_of(batches, FILES[records])}
+    if sources is not None:
+        parameters["sources"] = sorted(sources)
+    return connection.sql(f"with {records} as ({rows})\n{view}", params=parameters)

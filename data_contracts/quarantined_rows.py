@@ -1,12 +1,11 @@
 """The quarantine as it stands: which refused rows are still refused, and which were mended by a later delivery of their file."""
 
-import json
 from collections.abc import Iterator
 
 import duckdb
 import pyarrow as pa
 
-from data_contracts.feedback_lake import QUARANTINED, FeedbackLake, files_of, ingest_time
+from data_contracts.feedback_lake import QUARANTINED, FeedbackLake, files_of, files_read, ingest_time
 
 DELIVERED = pa.schema(
     [
@@ -55,6 +54,6 @@ def quarantined_rows(lake: FeedbackLake) -> pa.Table:
 def _deliveries(lake: FeedbackLake) -> Iterator[dict[str, object]]:
     """Which files each batch read."""
     for place, batch in enumerate(lake.batches()):
-        for file in json.loads(batch.file("delivery.json").read_text())["files"]:
+        for file in files_read(batch):
             where = {"source": file["source"], "source_file": file["source_file"]}
             yield {"batch": batch.path.name, "refused_at": ingest_time(batch), "place": place, **where}

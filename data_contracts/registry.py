@@ -1,12 +1,14 @@
 """The registry: aliases (`champion`, `candidate`, `previous`) that point at policies, each with its whole history.
 
-An alias is one small JSON file, replaced atomically. Nothing is ever taken out of a history: rolling back is one more entry.
+Every recipe has a line of its own: policies of different recipes do not compete. An alias is one small JSON file, replaced
+atomically. Nothing is ever taken out of a history: rolling back is one more entry.
 """
 
+import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,7 +32,7 @@ class AliasEntry(BaseModel):
 
 
 class Registry:
-    """The aliases below one folder."""
+    """The aliases below one folder: one line of policies."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -60,18 +62,27 @@ class Registry:
 
     def move(self, alias: str, *, version_id: str, policy_id: str, policy_digest: str, reason: str) -> AliasEntry:
         """Point an alias at a policy; moving it to where it already points changes nothing."""
-        history = self.history(alias)
-        if history and history[-1].version_id == version_id:
-            return history[-1]
-        entry = AliasEntry(
-            version_id=version_id,
-            policy_id=policy_id,
-            policy_digest=policy_digest,
-            reason=reason,
-            at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        self._write(alias, [*history, entry])
-        return entry
+        with self._lock():
+            history = self.history(alias)
+            if history and history[-1].version_id == version_id:
+                return history[-1]
+            entry = AliasEntry(
+                version_id=version_id,
+                policy_id=policy_id,
+                policy_digest=policy_digest,
+                reason=reason,
+                at=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+            self._write(alias, [*history, entry])
+            return entry
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Have the aliases to oneself: two nights that end at once must not lose each other's moves. A holder that dies frees it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def opponent_of(self, policy_digest: str) -> AliasEntry | None:
         """Whom a policy has to beat: the latest champion that is not this policy itself, or None on the first night.
@@ -87,10 +98,15 @@ class Registry:
         return self.root / f"{alias}.json"
 
     def _write(self, alias: str, history: list[AliasEntry]) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=self.root, prefix=f".{alias}-")
-        with os.fdopen(descriptor, "w") as file:
+        aside = self.root / f".{alias}.aside"  # the lock keeps others from it
+        with aside.open("w") as file:
             json.dump([entry.model_dump() for entry in history], file, indent=2)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(self._path(alias))
+        aside.replace(self._path(alias))
+
+
+def lines(root: Path) -> Iterator[tuple[str, Registry]]:
+    """Every line below the registry's root, by name."""
+    for folder in sorted(path for path in root.glob("*") if path.is_dir()):
+        yield folder.name, Registry(folder)

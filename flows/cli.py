@@ -6,7 +6,9 @@ Heavy libraries are imported inside the commands, so that `--help` answers at on
 import argparse
 import atexit
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -21,6 +23,8 @@ USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 when it ended as designed."""
     options = _parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop ends a night as Ctrl-C does
     try:
         return int(options.command(options))
     except OvernightError as error:

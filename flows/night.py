@@ -72,7 +72,7 @@ class Night:
 
     def champion_to_beat(self, policy: StageResult) -> StageResult | None:
         """The champion that a policy is compared with, or None on the first night."""
-        entry = Registry(self.home.registry).opponent_of(policy.digest)
+        entry = Registry(self.home.registry / self.recipe.registry.line).opponent_of(policy.digest)
         if entry is None:
             return None
         artifact = self.home.artifacts.open(entry.policy_id)
@@ -116,4 +116,5 @@ class Night:
         if all(result.reused for name, result in self.results.items() if name != INGEST):
             return NOTHING_NEW
         gate, version = self.results["gate"], self.results["registry"]
-        return f"{version.headline['decision']} (gate: {gate.headline['verdict']})"
+        again = ", as before" if version.reused else ""
+        return f"{version.headline['decision']}{again} (gate: {gate.headline['verdict']})"

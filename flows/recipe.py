@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
 from models.configs import EvaluationConfig, PPOConfig, RewardModelConfig
@@ -12,7 +12,7 @@ from models.randomness import derive_seed
 from tasks.decision.gate import GateConfig
 from tasks.decision.promotion import RegistryConfig
 from tasks.decision.report import ReportConfig
-from tasks.feedback.ingest import IngestConfig
+from tasks.feedback.ingest import SIMULATED, IngestConfig
 from tasks.feedback.snapshot import SnapshotConfig
 from tasks.feedback.validate import ValidateConfig
 from tasks.learning.base_model import BUILT_IN, BaseModelConfig
@@ -29,7 +29,7 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(description="name of the recipe, shown in the report")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the recipe, shown in the report")
     description: str = Field(default="", description="what the recipe is for, in a sentence")
     seed: int = Field(default=0, ge=0, description="every stage derives the seed of its random numbers from this one")
     simulation: SimulationConfig | None = Field(default=None, description="the simulated world; absent where the feedback is real")
@@ -60,9 +60,21 @@ class Recipe(BaseModel):
             raise ValueError(f"the simulated world's prompts suit the built-in base model only: base_model.source = {BUILT_IN!r}")
         if self.simulation is None and self.base_model.source == BUILT_IN:
             raise ValueError("the built-in base model is trained in the simulated world: name a base_model.source, or add [simulation]")
-        if self.judge.split != "judge":
-            raise ValueError("judge.split: the held-out judge learns from the `judge` split")
+        for name, split in (("reward_model", "train"), ("judge", "judge")):
+            if getattr(self, name).split != split:
+                raise ValueError(f"{name}.split is {split!r} and nothing else: the judge must not see what the reward model learns from")
+        told, asked = self.policy.sampling, self.evaluation.sampling
+        if differing := [name for name in ("temperature", "max_new_tokens", "eos_token_id") if getattr(told, name) != getattr(asked, name)]:
+            raise ValueError(
+                f"policy.sampling and evaluation.sampling differ in {', '.join(differing)}: a policy is evaluated as it was trained"
+            )
         return self
+
+    @field_validator("judge", mode="before")
+    @classmethod
+    def _judges(cls, judge: Any) -> Any:
+        """The held-out judge learns from the split of that name, without having to be told."""
+        return {"split": "judge", **judge} if isinstance(judge, dict) else judge
 
 
 def load_recipe(name_or_path: str = DEFAULT_RECIPE, *, data: Path | None = None, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -86,13 +98,17 @@ def load_recipe(name_or_path: str = DEFAULT_RECIPE, *, data: Path | None = None,
     for override in overrides:
         _override(content, override)
     own_data = path.parent / str(content.pop("data", "."))
+    _validated(content, path)  # so what follows may rely on the types
     _resolve_paths(content, data or own_data)
     _refuse_stage_seeds(content, path)
+    return _with_names(with_seeds(_validated(content, path)))
+
+
+def _validated(content: dict[str, Any], path: Path) -> Recipe:
     try:
-        recipe = Recipe.model_validate(content)
+        return Recipe.model_validate(content)
     except ValidationError as error:
         raise _recipe_error(error, path) from None
-    return with_seeds(recipe)
 
 
 def recipe_path(name_or_path: str) -> Path:
@@ -116,6 +132,16 @@ def with_seeds(recipe: Recipe) -> Recipe:
         pretrain = recipe.base_model.pretrain.model_copy(update={"seed": derive_seed(recipe.seed, "pretrain")})
         changes["base_model"] = recipe.base_model.model_copy(update={"pretrain": pretrain})
     return recipe.model_copy(update=changes)
+
+
+def _with_names(recipe: Recipe) -> Recipe:
+    """The recipe with its own sources and its own name where it says nothing else about what counts and where the aliases stand."""
+    sources = recipe.snapshot.sources or tuple(source.name for source in recipe.ingest.sources) + (
+        (SIMULATED,) if recipe.simulation else ()
+    )
+    snapshot = recipe.snapshot.model_copy(update={"sources": sources})
+    registry = recipe.registry.model_copy(update={"line": recipe.registry.line or recipe.name})
+    return recipe.model_copy(update={"snapshot": snapshot, "registry": registry})
 
 
 def _override(content: dict[str, Any], setting: str) -> None:

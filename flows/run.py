@@ -56,7 +56,10 @@ def run_night(recipe_name: str, root: Path, *, data: Path | None, overrides: tup
 
 def _check_space(root: Path) -> None:
     """Prefect's own database cannot say that the disk is full: it waits two minutes and gives up."""
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the home cannot be made: {error.strerror}", where=str(root), remedy="give another --home") from error
     if (free := shutil.disk_usage(root).free) < ROOM_TO_BEGIN:
         what = f"the disk is full: {free / 2**20:.1f} MiB are free, and a night needs {ROOM_TO_BEGIN / 2**20:.0f} MiB to begin with"
         raise StorageError(what, where=str(root), remedy="free some space, or give another --home")

@@ -8,16 +8,29 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.tree import Tree
 
-from data_contracts.artifact_store import SHORT, Artifact, verify
+from data_contracts.artifact_store import SHORT, Artifact, open_artifact, verify
+from data_contracts.errors import InputError, IntegrityError, examples
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
-from data_contracts.registry import ALIASES, Registry
+from data_contracts.manifest import MANIFEST_NAME
+from data_contracts.registry import ALIASES, lines
 
 
-def every_artifact(home: Home) -> Iterator[Artifact]:
-    """The artifacts of the store, then the batches of the lake."""
-    yield from home.artifacts
-    yield from FeedbackLake(home.lake).batches()
+def every_artifact(home: Home, unreadable: list[IntegrityError] | None = None) -> Iterator[Artifact]:
+    """The artifacts of the store, then the batches of the lake.
+
+    Args:
+        home: the installation.
+        unreadable: takes the errors of those that cannot be opened; without it the first one is raised.
+    """
+    places = [*home.root.glob(f"artifacts/[!.]*/*/{MANIFEST_NAME}"), *home.root.glob(f"lake/batches/*/*/{MANIFEST_NAME}")]
+    for path in sorted(places):
+        try:
+            yield open_artifact(path.parent)
+        except IntegrityError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(error)
 
 
 def show_all(root: Path) -> None:
@@ -28,14 +41,15 @@ def show_all(root: Path) -> None:
         record = json.loads(path.read_text())
         nights.add_row(record["night"], record["recipe"], record["outcome"], str(record["seconds"]))
     artifacts = Table("kind", Column("id", no_wrap=True), "made", "seconds", "headline", title="artifacts", title_justify="left")
-    for artifact in sorted(every_artifact(home), key=lambda item: (item.manifest.created_at, item.kind)):
+    for artifact in sorted(every_artifact(home, []), key=lambda item: (item.manifest.created_at, item.kind)):
         manifest = artifact.manifest
         artifacts.add_row(
             artifact.kind, artifact.short_id, manifest.created_at, f"{manifest.seconds:.1f}", headline_text(manifest.headline)
         )
-    aliases = Table("alias", Column("policy", no_wrap=True), "since", "reason", title="aliases", title_justify="left")
-    for alias, entry in Registry(home.registry):
-        aliases.add_row(alias, entry.policy_id[:SHORT], entry.at, entry.reason)
+    aliases = Table("recipe", "alias", Column("policy", no_wrap=True), "since", "reason", title="aliases", title_justify="left")
+    for line, registry in lines(home.registry):
+        for alias, entry in registry:
+            aliases.add_row(line, alias, entry.policy_id[:SHORT], entry.at, entry.reason)
     for table in (nights, artifacts, aliases):
         console.print(table)
 
@@ -50,8 +64,13 @@ def show_artifact(root: Path, name: str) -> None:
 
 def find_artifact(home: Home, name: str) -> Artifact:
     """The artifact that an alias or the first digits of an id stand for."""
-    if name in ALIASES and (entry := Registry(home.registry).current(name)) is not None:
-        return home.artifacts.open(entry.policy_id)
+    line, _, alias = name.rpartition("/")
+    if alias in ALIASES:
+        found = {of: entry for of, registry in lines(home.registry) if line in ("", of) and (entry := registry.current(alias))}
+        if len(found) != 1:
+            which = f"several recipes have one: {examples(f'{of}/{alias}' for of in found)}" if found else "it was never set"
+            raise InputError(f"there is no one {name}; {which}", remedy="`overnight show` lists the aliases")
+        return home.artifacts.open(next(iter(found.values())).policy_id)
     batches = [batch for batch in FeedbackLake(home.lake).batches() if name and batch.id.startswith(name)]
     return batches[0] if len(batches) == 1 else home.artifacts.open(name)
 
@@ -77,8 +96,12 @@ def _add_inputs(tree: Tree, artifact: Artifact, known: dict[str, Artifact], seen
 def verify_artifacts(root: Path, name: str | None) -> int:
     """Hash artifacts again and print what differs; returns how many are not as published."""
     home, console = Home(root), Console()
-    artifacts = [find_artifact(home, name)] if name else list(every_artifact(home))
+    unreadable: list[IntegrityError] = []
+    artifacts = [find_artifact(home, name)] if name else list(every_artifact(home, unreadable))
     damaged = 0
+    for error in unreadable:
+        damaged += 1
+        console.print(f"[red]damaged[/] {error.where}: {error.what}", soft_wrap=True, highlight=False)
     for artifact in artifacts:
         differences = verify(artifact)
         damaged += bool(differences)
@@ -86,7 +109,10 @@ def verify_artifacts(root: Path, name: str | None) -> int:
             console.print(f"[red]damaged[/] {artifact.kind} {artifact.short_id}: {difference}")
     console.print(f"{len(artifacts)} artifacts hashed, {damaged} damaged")
     if damaged:
-        console.print("remove a damaged artifact's directory and run the recipe again: it is made anew")
+        console.print(
+            "a damaged artifact is made anew when its directory is removed and the recipe run again; "
+            "a damaged feedback_batch is not: restore it from a backup"
+        )
     return damaged
 
 

@@ -150,4 +150,6 @@ def _random_states() -> dict[str, Tensor]:
 def _set_random_states(states: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(states["cpu"])
     if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([states[f"cuda{i}"] for i in range(torch.cuda.device_count())])
+        here = [states[f"cuda{i}"] for i in range(torch.cuda.device_count()) if f"cuda{i}" in states]
+        if len(here) == torch.cuda.device_count():  # a checkpoint made elsewhere, on a CPU perhaps, knows nothing of these GPUs
+            torch.cuda.set_rng_state_all(here)

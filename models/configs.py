@@ -83,7 +83,7 @@ class PPOConfig(LearningConfig):
     kl_coef: float = Field(default=0.05, ge=0, description="initial price of one nat of KL from the reference, in units of reward")
     kl_target: float | None = Field(default=6.0, gt=0, description="KL in nats per response that kl_coef adapts to; none keeps it fixed")
     kl_horizon: int = Field(default=10000, ge=1, description="episodes over which an adaptive kl_coef moves")
-    kl_stop: float = Field(default=20.0, gt=0, description="budget of the mean KL, in nats per response: above it training stops")
+    kl_stop: float = Field(default=15.0, gt=0, description="budget of the mean KL, in nats per response: above it training stops")
     missing_eos_penalty: float = Field(default=1.0, ge=0, description="subtracted from the score of a response that did not end by itself")
     whiten_rewards: bool = Field(default=False, description="divide per-token rewards by their standard deviation, keeping the mean")
     value_from: Literal["reward_model", "base_model"] = Field(

@@ -42,7 +42,12 @@ Verdict = Literal["pass", "fail", "not enough evidence"]
 class GateConfig(StageConfig):
     """Thresholds of the rules; a rule looks at the end of the interval that is against it."""
 
-    min_krippendorff_alpha: float = Field(default=0.1, ge=-1, le=1, description="agreement below this is no ground to train on")
+    min_krippendorff_alpha: float = Field(
+        default=0.1,
+        ge=-1,
+        le=1,
+        description="agreement below this is no ground to train on; −1 does without agreement, as one judgment per comparison has to",
+    )
     min_reward_accuracy: float = Field(
         default=0.5, ge=0, le=1, description="share of held-out pairs that the reward model must order right"
     )
@@ -107,10 +112,10 @@ def enough_prompts(rule: str, n: int, needed: int) -> Rule:
     return Rule(rule, verdict, float(n), None, None, float(needed), f"{n} held-out prompts where {needed} are asked for")
 
 
-def within_budget(kl: float, high: float, budget: float) -> Rule:
+def within_budget(kl: float, low: float, high: float, budget: float) -> Rule:
     """Judge that the mean KL from the base model lies within its budget."""
-    verdict: Verdict = PASS if high <= budget else FAIL
-    return Rule("kl_within_budget", verdict, kl, None, high, budget, f"{high:.2f} nats, the upper end, against a budget of {budget:g}")
+    verdict: Verdict = PASS if high <= budget else FAIL if low > budget else UNSURE
+    return Rule("kl_within_budget", verdict, kl, low, high, budget, f"{low:.2f} to {high:.2f} nats against a budget of {budget:g}")
 
 
 def overall(rules: list[Rule]) -> Verdict:
@@ -143,6 +148,9 @@ def data_rules(config: GateConfig, agreement: Artifact) -> list[Rule]:
     """The annotators agree beyond chance, by Krippendorff's nominal alpha."""
     rows = pq.read_table(agreement.file("agreement.parquet")).to_pylist()
     row = next(row for row in rows if row["figure"] == "krippendorff_alpha" and row["slice"] == ALL_SLICES)
+    if config.min_krippendorff_alpha == -1:
+        reason = "any agreement will do: the threshold is −1"
+        return [Rule("annotators_agree", PASS, row["value"], row["low"], row["high"], -1, reason)]
     return [above("annotators_agree", row["value"], (row["low"], row["high"]), config.min_krippendorff_alpha, row["n"])]
 
 
@@ -166,7 +174,7 @@ def policy_rules(config: GateConfig, evaluation: Artifact) -> list[Rule]:
     for opponent, row in wins.items():
         rules.append(above(f"better_than_{opponent}", row["value"], (row["low"], row["high"]), config.min_win_rate, row["n"]))
     kl = overall_rows["kl_k1"]
-    return [*rules, within_budget(kl["value"], kl["high"], config.max_kl)]
+    return [*rules, within_budget(kl["value"], kl["low"], kl["high"], config.max_kl)]
 
 
 gate_stage = stage("gate")(judge_night)

@@ -20,6 +20,11 @@ PROMOTED, KEPT = "promoted", "not promoted"
 class RegistryConfig(StageConfig):
     """What happens to a policy that passed the gate."""
 
+    line: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="where its aliases stand, apart from other lines; by default the recipe's name",
+    )
     promotion: Literal["automatic", "never"] = Field(
         default="automatic", description="`automatic` makes a policy that passed the champion; `never` leaves it the candidate"
     )
@@ -40,7 +45,7 @@ def register(home: Home, config: RegistryConfig, *, policy: Artifact, evaluation
         inputs=(policy.manifest.as_input("policy"), evaluation.manifest.as_input("evaluation"), gate.manifest.as_input("gate")),
     )
     made = home.artifacts.make(identity, lambda directory: _write_version(directory, decision, policy, gate))
-    _move_aliases(Registry(home.registry), made.artifact, policy, decision)
+    _move_aliases(Registry(home.registry / config.line), made.artifact, policy, decision)
     return made
 
 

@@ -30,10 +30,22 @@ def correct(votes: pl.DataFrame, known: pl.DataFrame) -> Corrected:
         votes: in the order of delivery (`place`), with `row`, `own_revision` and what they say; every vote of a judgment or none.
         known: every revision in the lake of these judgments.
     """
-    votes, dangling = _with_retracted_content(votes, known)
+    votes, dangling = _with_retracted_content(_originals_numbered(votes, known), known)
     rejected = pl.concat([dangling, _revision_conflicts(votes, known)]).unique("row", keep="first", maintain_order=True)
     votes = votes.join(rejected, on="row", how="anti")
     return Corrected(_revised(_unknown(votes, known), known), rejected)
+
+
+def _originals_numbered(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """The votes, with revision 0 for an original without a number whose corrections, after it, have numbers of their own.
+
+    Without this it would count as the latest: a vote without a number is the next one after all that are known.
+    """
+    corrected = votes.filter(pl.col("own_revision") > 0).select("judgment_id").unique()
+    original = pl.col("place") == pl.col("place").min().over("judgment_id")
+    unnumbered = pl.col("own_revision").is_null() & pl.col("judgment_id").is_in(corrected["judgment_id"].implode())
+    new = ~pl.col("judgment_id").is_in(known["judgment_id"].implode())
+    return votes.with_columns(own_revision=pl.when(unnumbered & original & new).then(0).otherwise("own_revision"))
 
 
 def _with_retracted_content(votes: pl.DataFrame, known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -65,7 +77,7 @@ def _revision_conflicts(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFram
 def _unknown(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """The votes that say something new: an own revision number is new by itself, other votes by what they say."""
     numbered = _numbered(votes).join(known, on=[*SAYS, "revision"], how="anti", nulls_equal=True)
-    numbered = numbered.unique([*SAYS, "revision"], keep="first", maintain_order=True).with_columns(own_revision="revision")
+    numbered = numbered.unique([*SAYS, "revision"], keep="first", maintain_order=True)
     said = pl.concat([known.select(SAYS), numbered.select(SAYS)])
     others = votes.filter(pl.col("own_revision").is_null()).join(said, on=SAYS, how="anti", nulls_equal=True)
     return pl.concat([numbered, others.unique(SAYS, keep="first", maintain_order=True)])

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.errors import InputError
-from data_contracts.feedback_lake import SNAPSHOT_FILE, FeedbackLake
+from data_contracts.feedback_lake import SNAPSHOT_FILE, FeedbackLake, files_read
 from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments, views_version
 from data_contracts.manifest import Identity
@@ -20,6 +20,9 @@ from tasks.stage import StageConfig, stage
 class SnapshotConfig(StageConfig):
     """Which feedback counts."""
 
+    sources: tuple[str, ...] | None = Field(
+        default=None, description="names of the sources whose judgments count; by default those of the recipe"
+    )
     as_of: datetime | None = Field(default=None, description="leave out what was ingested after this moment (UTC unless it has an offset)")
 
     @field_validator("as_of")
@@ -29,29 +32,41 @@ class SnapshotConfig(StageConfig):
 
 
 def take_snapshot(home: Home, config: SnapshotConfig) -> Made:
-    """Pin the batches that brought rows; the same batches give the same snapshot, whatever moment it was asked for.
+    """Pin the batches that brought rows of the sources; the same batches give the same snapshot, whatever moment it was asked for.
 
     Raises:
         InputError: no judgment was accepted yet, or none before the moment.
     """
-    batches = FeedbackLake(home.lake).accepted(config.as_of)
-    judgments = current_judgments([batch.path for batch in batches]).num_rows if batches else 0
+    batches = FeedbackLake(home.lake).accepted(config.as_of, config.sources)
+    judgments = current_judgments([batch.path for batch in batches], config.sources).num_rows if batches else 0
     if not judgments:
         when = f" as of {config.as_of.isoformat()}" if config.as_of else ""
         raise InputError(
             f"the lake holds no judgment that stands{when}: the data set is empty",
             where=str(home.lake),
-            remedy="check that the sources have rows, and read why rows were quarantined: `overnight show` lists the batches",
+            remedy="check that the sources have rows; `overnight quarantine` says why rows were refused",
         )
     inputs = tuple(batch.manifest.as_input(f"batch {number}") for number, batch in enumerate(batches))
-    identity = Identity(kind="snapshot", code_version=f"{code_version('tasks.feedback.snapshot')}-{views_version()}", inputs=inputs)
-    return home.artifacts.make(identity, lambda directory: _write_snapshot(directory, batches, judgments))
+    identity = Identity(
+        kind="snapshot",
+        code_version=f"{code_version('tasks.feedback.snapshot')}-{views_version()}",
+        config={"sources": config.sources and sorted(config.sources)},
+        inputs=inputs,
+    )
+    return home.artifacts.make(identity, lambda directory: _write_snapshot(directory, config.sources, batches, judgments))
 
 
-def _write_snapshot(directory: Path, batches: Sequence[Artifact], judgments: int) -> Headline:
-    (directory / SNAPSHOT_FILE).write_text(json.dumps({"batches": [batch.digest for batch in batches]}, indent=2) + "\n")
-    comparisons = current_comparisons([batch.path for batch in batches])
-    return {"batches": len(batches), "judgments": judgments, "comparisons": comparisons.num_rows}
+def _write_snapshot(directory: Path, sources: Sequence[str] | None, batches: Sequence[Artifact], judgments: int) -> Headline:
+    content = {"batches": [batch.digest for batch in batches], "sources": sources and sorted(sources)}
+    (directory / SNAPSHOT_FILE).write_text(json.dumps(content, indent=2) + "\n")
+    comparisons = current_comparisons([batch.path for batch in batches], sources)
+    return {"batches": len(batches), "judgments": judgments, "comparisons": comparisons.num_rows} | _rows(batches, sources)
+
+
+def _rows(batches: Sequence[Artifact], sources: Sequence[str] | None) -> dict[str, int]:
+    """How many rows the batches were read from, and how many of them were refused."""
+    files = [file for batch in batches for file in files_read(batch) if sources is None or file["source"] in sources]
+    return {name: sum(file[name] for file in files) for name in ("rows_read", "rows_quarantined")}
 
 
 snapshot_stage = stage("snapshot")(take_snapshot)

@@ -10,7 +10,7 @@ from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.errors import StageError, examples
 from data_contracts.expectations import Checked, check
-from data_contracts.feedback_lake import FeedbackLake
+from data_contracts.feedback_lake import FeedbackLake, Pinned
 from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments, views_version
 from data_contracts.manifest import Identity, library_versions
@@ -38,8 +38,8 @@ def validate(home: Home, config: ValidateConfig, *, snapshot: Artifact) -> Made:
     return home.artifacts.make(identity, lambda directory: _write_checks(directory, FeedbackLake(home.lake).pinned(snapshot)))
 
 
-def _write_checks(directory: Path, batches: list[Path]) -> Headline:
-    checked = check_records(pl.DataFrame(current_comparisons(batches)), pl.DataFrame(current_judgments(batches)))
+def _write_checks(directory: Path, pinned: Pinned) -> Headline:
+    checked = check_records(pl.DataFrame(current_comparisons(*pinned)), pl.DataFrame(current_judgments(*pinned)))
     write_table(pa.Table.from_pylist([asdict(one) for one in checked]), directory / "expectations.parquet")
     failed = [one for one in checked if not one.success]
     if critical := [one for one in failed if one.severity == "critical"]:

@@ -39,6 +39,7 @@ from tasks.quality.agreement_figures import (
     ordinal_agreement,
     pairwise_agreement,
 )
+from tasks.quality.votes import votes_that_count
 from tasks.stage import StageConfig, stage
 
 CATEGORIES = ("a", "tie", "b")
@@ -90,8 +91,8 @@ def measure_agreement(home: Home, config: AgreementConfig, *, snapshot: Artifact
 
 
 def _write_agreement(directory: Path, config: AgreementConfig, home: Home, snapshot: Artifact) -> Headline:
-    batches = FeedbackLake(home.lake).pinned(snapshot)
-    votes = human_votes(pl.DataFrame(current_judgments(batches)), pl.DataFrame(current_comparisons(batches)))
+    pinned = FeedbackLake(home.lake).pinned(snapshot)
+    votes = human_votes(pl.DataFrame(current_judgments(*pinned)), pl.DataFrame(current_comparisons(*pinned)))
     figures = agreement_figures(votes, config)
     annotators = annotator_table(votes)
     write_table(pa.Table.from_pylist([figure.__dict__ for figure in figures], schema=FIGURE_SCHEMA), directory / "agreement.parquet")
@@ -110,12 +111,9 @@ def _write_agreement(directory: Path, config: AgreementConfig, home: Home, snaps
 
 
 def human_votes(judgments: pl.DataFrame, comparisons: pl.DataFrame) -> pl.DataFrame:
-    """The human judgments with what they judged: of an annotator's on one comparison the latest, by judgment id at last."""
-    votes = judgments.filter(pl.col("annotator_kind") == "human").sort("event_time", "judgment_id")
-    anonymous = votes.filter(pl.col("annotator_id").is_null())
-    named = votes.filter(pl.col("annotator_id").is_not_null()).unique(["comparison_id", "annotator_id"], keep="last", maintain_order=True)
+    """The votes of people that count, with what they judged, by judgment id."""
     about = comparisons.select("comparison_id", "prompt_id", "slice", "response_a", "response_b", "model_a", "model_b")
-    return pl.concat([anonymous, named]).join(about, on="comparison_id", how="inner").sort("judgment_id")
+    return votes_that_count(judgments, ("human",)).join(about, on="comparison_id", how="inner").sort("judgment_id")
 
 
 def agreement_figures(votes: pl.DataFrame, config: AgreementConfig) -> list[Figure]:

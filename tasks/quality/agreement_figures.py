@@ -37,6 +37,8 @@ class CountTable:
     def resampled(self, rng: np.random.Generator, resamples: int) -> Array:
         """Weights of bootstrap resamples of the comparisons, shape (resamples, G)."""
         n = self.weights.sum()
+        if n == 0:
+            return np.zeros((resamples, 0))
         return rng.multinomial(int(n), self.weights / n, size=resamples).astype(np.float64)
 
 

@@ -25,6 +25,7 @@ from data_contracts.lake_views import current_comparisons, current_judgments, vi
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_records, write_table
 from data_contracts.records import PREFERENCE, PROMPT, SPLITS
+from tasks.quality.votes import votes_that_count
 from tasks.stage import StageConfig, stage
 
 EXCLUDED_SCHEMA = pa.schema([pa.field("comparison_id", pa.string(), nullable=False), pa.field("reason", pa.string(), nullable=False)])
@@ -65,10 +66,10 @@ def build_preferences(home: Home, config: PreferencesConfig, *, snapshot: Artifa
 
 
 def _write_preferences(directory: Path, config: PreferencesConfig, home: Home, snapshot: Artifact) -> Headline:
-    batches = FeedbackLake(home.lake).pinned(snapshot)
-    judgments, comparisons = pl.DataFrame(current_judgments(batches)), pl.DataFrame(current_comparisons(batches))
+    pinned = FeedbackLake(home.lake).pinned(snapshot)
+    judgments, comparisons = pl.DataFrame(current_judgments(*pinned)), pl.DataFrame(current_comparisons(*pinned))
     comparisons = comparisons.with_columns(split=_splits(comparisons["prompt_id"], config))
-    counted = count_votes(judgments.filter(pl.col("annotator_kind").is_in(config.annotators)), comparisons)
+    counted = count_votes(votes_that_count(judgments, config.annotators), comparisons)
     preferences = aggregate(counted.filter(pl.col("reason").is_null()))
     excluded = counted.filter(pl.col("reason").is_not_null()).select("comparison_id", "reason").sort("comparison_id")
     prompts = distinct_prompts(comparisons)

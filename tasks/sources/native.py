@@ -27,6 +27,8 @@ gives the comparison of "Blue." with "Seven." and kim's judgment of it. Columns:
 | gold_verdict | the known verdict of a gold comparison | optional |
 
 A row with a comparison_id may leave out all three texts: they may come another time, or never, and the judgment counts anyway.
+Equal judgments without annotator_id, judgment_id and event_time are told apart by their number in the file: two in one file are two, one
+in each of two files of a source is one that was delivered twice.
 The source is one such file, or a folder of them.
 """
 
@@ -53,11 +55,13 @@ SIDES = ("a", "b")
 def files(path: Path) -> list[Path]:
     """The file at a path, or the files of these kinds below a folder, by name."""
     if path.is_dir():
-        visible = (file for file in path.rglob("[!.]*") if file.is_file())
-        found = sorted(file for file in visible if file.name.endswith(SUFFIXES))
+        visible = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.relative_to(path).parts))
+        found = sorted(file for file in visible if file.name.endswith(SUFFIXES) and file.is_file())
     else:
         found = [path]
-    if not found or not found[0].exists():
+        if not path.exists():
+            raise InputError("a source file is missing", where=str(path), remedy=CHECK_PATH)
+    if not found:
         raise InputError(f"there is no file ending in {', '.join(SUFFIXES)}", where=str(path), remedy=CHECK_PATH)
     return found
 

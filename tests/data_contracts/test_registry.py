@@ -1,5 +1,7 @@
 """Aliases keep their history, and a policy's opponent does not change when its night is run again."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,14 @@ def test_a_damaged_history_is_named(tmp_path: Path) -> None:
 def test_there_are_three_aliases(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         Registry(tmp_path).current("best")
+
+
+def test_moves_of_two_processes_are_all_kept(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from data_contracts.registry import Registry\n"
+        "for i in range(40): Registry(Path(sys.argv[1])).move('candidate', version_id=f'{sys.argv[2]}-{i}', policy_id='p', "
+        "policy_digest='d', reason='test')"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), name]) for name in ("one", "two")]
+    assert [run.wait(60) for run in runs] == [0, 0]
+    assert len(Registry(tmp_path).history("candidate")) == 80

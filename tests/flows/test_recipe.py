@@ -90,3 +90,25 @@ def test_every_stage_has_a_seed_of_its_own_that_follows_from_the_recipe() -> Non
 
     assert len(set(seeds(0) + seeds(1))) == 14
     assert seeds(0) == seeds(0)
+
+
+@pytest.mark.parametrize(
+    "override", ["ingest=5", "ingest.sources=5", 'ingest.sources=["x"]', "base_model=foo", "base_model.source=5", "base_model.pretrain=3"]
+)
+def test_a_value_of_the_wrong_type_is_a_recipe_error(override: str) -> None:
+    with pytest.raises(RecipeError, match=override.partition("=")[0].partition(".")[0]):
+        load_recipe("built-in", overrides=(override,))
+
+
+@pytest.mark.parametrize(
+    "override", ["reward_model.split=judge", "judge.split=train", "policy.sampling.temperature=0.5", "evaluation.sampling.max_new_tokens=9"]
+)
+def test_what_would_make_the_evaluation_say_something_else_is_refused(override: str) -> None:
+    with pytest.raises(RecipeError, match=r"judge|sampling"):
+        load_recipe("built-in", overrides=(override,))
+
+
+def test_a_recipe_counts_its_own_sources_and_has_its_own_line(tmp_path: Path) -> None:
+    assert load_recipe("built-in").snapshot.sources == ("simulated",)
+    own = load_recipe(write(tmp_path, LOCAL))
+    assert (own.snapshot.sources, own.registry.line) == (("s",), "x")

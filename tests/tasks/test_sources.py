@@ -130,7 +130,7 @@ def test_a_csv_record_with_other_fields_or_bytes_is_bad(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "a missing file": ("rows.jsonl", None, "no file"),
+    "a missing file": ("rows.jsonl", None, "is missing"),
     "a missing column": ("rows.jsonl", json.dumps({"prompt": "p", "response_a": "", "verdict": "a"}), "no column response_b"),
     "an unknown column in every row": ("rows.jsonl", json.dumps(row(rater="kim")), "no column rater"),
     "a CSV file without header": ("rows.csv", "", "no header"),

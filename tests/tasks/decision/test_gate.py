@@ -1,10 +1,15 @@
 """The gate's verdicts, by hand."""
 
 import math
+from pathlib import Path
 
 import pytest
 
-from tasks.decision.gate import FAIL, PASS, UNSURE, Rule, above, enough_prompts, overall, within_budget
+from data_contracts.home import Home
+from tasks.decision.gate import FAIL, PASS, UNSURE, GateConfig, Rule, above, data_rules, enough_prompts, overall, within_budget
+from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
+from tasks.quality.agreement import AgreementConfig, measure_agreement
+from tests.tasks.deliveries import deliver, row
 
 
 @pytest.mark.parametrize(
@@ -34,8 +39,18 @@ def test_few_prompts_are_not_enough_whatever_they_say() -> None:
 
 
 def test_the_kl_budget_is_held_by_the_upper_end() -> None:
-    assert within_budget(5.0, 9.9, 10.0).verdict == PASS
-    assert within_budget(5.0, 10.1, 10.0).verdict == FAIL
+    assert within_budget(5.0, 4.0, 9.9, 10.0).verdict == PASS
+    assert within_budget(9.0, 8.0, 10.1, 10.0).verdict == UNSURE
+    assert within_budget(12.0, 10.1, 13.0, 10.0).verdict == FAIL
+
+
+def test_agreement_of_single_judgments_is_done_without_by_a_threshold_of_minus_one(tmp_path: Path) -> None:
+    """One judgment per comparison leaves alpha undefined."""
+    home = Home(tmp_path)
+    deliver(home, [row(annotator_id="kim", response_a=f"answer {i}") for i in range(4)])
+    agreement = measure_agreement(home, AgreementConfig(resamples=100), snapshot=take_snapshot(home, SnapshotConfig()).artifact).artifact
+    assert [rule.verdict for rule in data_rules(GateConfig(), agreement)] == [UNSURE]
+    assert [rule.verdict for rule in data_rules(GateConfig(min_krippendorff_alpha=-1), agreement)] == [PASS]
 
 
 def test_one_failure_fails_and_one_doubt_leaves_it_open() -> None:

@@ -202,6 +202,17 @@ def test_the_same_revision_with_other_content_is_quarantined(home: Home) -> None
     assert [judgment["revision"] for judgment in judgments(home)] == [4]
 
 
+def test_an_original_without_a_number_stands_below_its_numbered_corrections(home: Home, tmp_path: Path) -> None:
+    original, corrected = row("a", judgment_id="j", comparison_id=1), row("b", judgment_id="j", comparison_id=1, revision=1)
+    deliver(home, [original, corrected])
+    assert verdicts(home) == {"export/j": "b"}
+    assert counts(deliver(home, [original, corrected, row(comparison_id=2)])) == (1, 0, 2)
+    apart = Home(tmp_path / "apart")
+    deliver(apart, [original])
+    deliver(apart, [corrected])
+    assert verdicts(apart) == {"export/j": "b"}
+
+
 def test_a_retraction_says_what_it_takes_back(home: Home) -> None:
     deliver(home, [row("b", judgment_id="j", comparison_id=1, annotator_id="kim"), {"op": "retract", "judgment_id": "j"}])
     assert judgments(home) == []

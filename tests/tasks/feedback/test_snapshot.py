@@ -11,7 +11,7 @@ from data_contracts.artifact_store import Artifact
 from data_contracts.errors import InputError, IntegrityError
 from data_contracts.feedback_lake import FeedbackLake, ingest_time
 from data_contracts.home import Home
-from data_contracts.lake_views import current_judgments
+from data_contracts.lake_views import current_comparisons, current_judgments
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tests.tasks.deliveries import deliver, row
 
@@ -38,8 +38,8 @@ def test_as_of_a_moment_only_what_had_landed_counts(home: Home) -> None:
     lake = FeedbackLake(home.lake)
     now = take_snapshot(home, SnapshotConfig()).artifact
     then = take_snapshot(home, SnapshotConfig(as_of=datetime.now(UTC) - timedelta(days=1))).artifact
-    assert [judgment["verdict"] for judgment in current_judgments(lake.pinned(then)).to_pylist()] == ["a"]
-    assert sorted(judgment["verdict"] for judgment in current_judgments(lake.pinned(now)).to_pylist()) == ["a", "b"]
+    assert [judgment["verdict"] for judgment in current_judgments(*lake.pinned(then)).to_pylist()] == ["a"]
+    assert sorted(judgment["verdict"] for judgment in current_judgments(*lake.pinned(now)).to_pylist()) == ["a", "b"]
     assert (now.manifest.headline["batches"], now.manifest.headline["judgments"]) == (2, 2)
     assert [ref.id for ref in now.manifest.identity.inputs] == [batch.id for batch in lake.batches()]
     assert ingest_time(lake.batches()[0]) < ingest_time(lake.batches()[1])
@@ -75,3 +75,17 @@ def test_a_batch_that_is_gone_is_an_integrity_error(home: Home) -> None:
     shutil.rmtree(FeedbackLake(home.lake).batches()[0].path)
     with pytest.raises(IntegrityError, match="lacks batches"):
         FeedbackLake(home.lake).pinned(snapshot)
+
+
+def test_only_the_sources_asked_for_count_and_others_change_nothing(home: Home) -> None:
+    deliver(home, [row("a", annotator_id="kim")], name="real")
+    before = take_snapshot(home, SnapshotConfig(sources=("real",)))
+    deliver(home, [row("b", annotator_id="robot"), row("b", prompt="Another?")], name="other")
+    again = take_snapshot(home, SnapshotConfig(sources=("real",)))
+    assert again.reused
+    assert again.artifact.id == before.artifact.id
+    pinned = FeedbackLake(home.lake).pinned(again.artifact)
+    assert [judgment["annotator_id"] for judgment in current_judgments(*pinned).to_pylist()] == ["kim"]
+    assert current_comparisons(*pinned).num_rows == 1
+    both = FeedbackLake(home.lake).pinned(take_snapshot(home, SnapshotConfig(sources=("other",))).artifact)
+    assert current_comparisons(*both).num_rows == 2, "a comparison that another source delivered first is there, too"
