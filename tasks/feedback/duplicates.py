@@ -47,7 +47,7 @@ class DuplicatesConfig(StageConfig):
         default=0.8, gt=0, le=1, description="Jaccard similarity from which the two responses of a comparison are nearly the same"
     )
     evaluation_sets: tuple[EvaluationSetConfig, ...] = Field(
-        default=(), description="held-out evaluation sets: nothing is trained or chosen on a prompt that stands in one"
+        default=(), description="held-out evaluation sets: nothing is trained, and no update chosen, on a prompt that stands in one"
     )
 
     @field_validator("evaluation_sets")
@@ -63,7 +63,7 @@ def find_duplicates(home: Home, config: DuplicatesConfig, *, snapshot: Artifact)
     identity = Identity(
         kind="duplicates",
         code_version=f"{code_version('tasks.feedback.duplicates')}-{views_version()}",
-        libraries=library_versions(("duckdb", "polars", "pyarrow", "rensa")),
+        libraries=library_versions(("duckdb", "numpy", "polars", "pyarrow", "rensa", "scipy")),
         config=config.model_dump(mode="json", exclude={"evaluation_sets"}),
         inputs=(snapshot.manifest.as_input("snapshot"), *map(_file_ref, config.evaluation_sets)),
     )
