@@ -37,8 +37,12 @@ class StageTable:
 
 STAGE_TABLES = (
     StageTable("preferences", "preferences", "preferences.parquet", "one row per comparison whose judgments favour one response"),
-    StageTable("prompts", "preferences", "prompts.parquet", "one row per prompt, with its split"),
+    StageTable("prompts", "preferences", "prompts.parquet", "one row per prompt that may be used, with its split"),
     StageTable("excluded", "preferences", "excluded.parquet", "one row per comparison that makes no preference, with the reason"),
+    StageTable("prompt_groups", "duplicates", "prompt_groups.parquet", "one row per prompt, with its group of near-duplicates"),
+    StageTable("response_pairs", "duplicates", "response_pairs.parquet", "one row per comparison with responses that are nearly the same"),
+    StageTable("contamination", "duplicates", "contamination.parquet", "one row per prompt and held-out evaluation set that it stands in"),
+    StageTable("evaluation_sets", "duplicates", "evaluation_sets.parquet", "one row per held-out evaluation set"),
     StageTable("expectations", "validation", "expectations.parquet", "one row per contract check"),
     StageTable("agreement", "agreement", "agreement.parquet", "one row per slice and figure of agreement"),
     StageTable("annotators", "agreement", "annotators.parquet", "one row per annotator"),

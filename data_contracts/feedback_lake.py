@@ -8,7 +8,7 @@ rows, so the same delivery makes the same bytes on any day.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,16 +42,14 @@ class FeedbackLake:
         manifests = self.root.glob(f"batches/ingest_date=*/*/{MANIFEST_NAME}")
         return sorted((open_artifact(path.parent) for path in manifests), key=lambda batch: (ingest_time(batch), batch.digest))
 
-    def accepted(self, as_of: datetime | None = None, sources: Collection[str] | None = None) -> list[Artifact]:
+    def accepted(self, as_of: datetime | None = None) -> list[Artifact]:
         """The batches that brought rows, in the order of `batches`; a delivery without new rows is on record and not among them.
 
         Args:
             as_of: leave out what was ingested after this moment; by default nothing is left out.
-            sources: leave out batches that brought rows of none of these sources; by default nothing is left out.
         """
         brought = [batch for batch in self.batches() if batch.manifest.headline["rows_accepted"]]
-        brought = [batch for batch in brought if as_of is None or ingest_time(batch) <= as_of]
-        return [batch for batch in brought if sources is None or not accepted_sources(batch).isdisjoint(sources)]
+        return [batch for batch in brought if as_of is None or ingest_time(batch) <= as_of]
 
     def find(self, identity_id: str) -> Artifact | None:
         """The batch that was made from exactly this delivery, or None."""
@@ -88,11 +86,6 @@ class FeedbackLake:
                 remedy="bring the batches' directories back, or make a new snapshot",
             )
         return Pinned([places[digest] for digest in digests], content["sources"] and tuple(content["sources"]))
-
-
-def accepted_sources(batch: Artifact) -> set[str]:
-    """The sources that a batch brought rows of."""
-    return {file["source"] for file in files_read(batch) if file["rows_accepted"]}
 
 
 def files_read(batch: Artifact) -> list[dict[str, Any]]:

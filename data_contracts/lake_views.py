@@ -40,6 +40,28 @@ def current_comparisons(batches: Sequence[Path], sources: Collection[str] | None
         return comparisons.filter(f"source in ({named}) or comparison_id in (select comparison_id from judged)").to_arrow_table()
 
 
+def batches_that_matter(batches: Sequence[Path], sources: Collection[str]) -> list[Path]:
+    """Of a lake's batches those with judgments of these sources, and those that tell of the comparisons that they judge."""
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            MATTERING, {name: files_of(batches, file) for name, file in FILES.items()} | {"sources": sorted(sources)}
+        )
+        names = {Path(name).parent for (name,) in found.fetchall()}
+    return [batch for batch in batches if batch in names]
+
+
+MATTERING = """
+with ours as (
+    select filename, comparison_id from read_parquet($judgments, filename = true, hive_partitioning = false)
+    where list_contains($sources, source)
+)
+select distinct filename from ours
+union
+select distinct filename from read_parquet($comparisons, filename = true, hive_partitioning = false)
+where list_contains($sources, source) or comparison_id in (select comparison_id from ours)
+"""
+
+
 def views_version() -> str:
     """Hash of the views' SQL: part of the code version of every stage that reads them."""
     return content_hash([path.read_text() for path in sorted(SQL.glob("current_*.sql"))])[:8]

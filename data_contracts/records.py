@@ -11,6 +11,8 @@ VERDICTS = ("a", "b", "tie")
 SPLITS = ("train", "validation", "test", "judge")
 ANNOTATOR_KINDS = ("human", "model")
 OPS = ("assert", "retract")
+IDENTICAL, NEAR_IDENTICAL = "identical", "near_identical"
+EXACT, NEAR = "exact", "near"
 ALL_SLICES = "all"
 """Stands in figures for all slices together; no slice may have this name."""
 MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), nullable=False), pa.field("content", pa.string(), nullable=False)]))
@@ -132,13 +134,68 @@ PREFERENCE = RecordKind(
 
 PROMPT = RecordKind(
     "prompt",
-    grain="one row per distinct prompt",
+    grain="one row per distinct prompt that may be used in its split",
     key=("prompt_id",),
     columns=(
         Column("prompt_id", TEXT, "hash of the prompt's messages"),
         Column("split", TEXT, "the part of the data that the prompt belongs to, by prompt group", allowed=SPLITS),
         Column("slice", TEXT, "named part of the data, such as a domain"),
         Column("prompt", MESSAGES, "the prompt's messages"),
+    ),
+)
+
+PROMPT_GROUP = RecordKind(
+    "prompt group member",
+    grain="one row per distinct prompt, with the group of near-duplicates that it belongs to",
+    key=("prompt_id",),
+    columns=(
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column(
+            "group_id", TEXT, "the group's representative: the prompt of the group that the lake has known longest, by id within a batch"
+        ),
+        Column("similarity", FLOAT, "Jaccard similarity of the word n-grams to the representative's, from 0 to 1; 1 for itself"),
+        Column("group_size", INT, "prompts of the group"),
+    ),
+)
+
+RESPONSE_PAIR = RecordKind(
+    "response pair",
+    grain="one row per comparison whose two responses are the same or nearly the same",
+    key=("comparison_id",),
+    columns=(
+        Column("comparison_id", TEXT, "the comparison"),
+        Column("similarity", FLOAT, "Jaccard similarity of the responses' word n-grams, from 0 to 1"),
+        Column(
+            "mark",
+            TEXT,
+            "the same text, or one whose similarity reaches `duplicates.response_similarity`",
+            allowed=(IDENTICAL, NEAR_IDENTICAL),
+        ),
+    ),
+)
+
+CONTAMINATION = RecordKind(
+    "contamination",
+    grain="one row per prompt and held-out evaluation set that it stands in",
+    key=("prompt_id", "evaluation_set"),
+    columns=(
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("evaluation_set", TEXT, "name of the evaluation set in the recipe"),
+        Column("match", TEXT, "equal after normalisation, or nearly so by similarity", allowed=(EXACT, NEAR)),
+        Column("similarity", FLOAT, "Jaccard similarity of the word n-grams to the set's most similar prompt, from 0 to 1"),
+        Column("evaluation_row", INT, "number of that prompt in the set, counted from 1 without empty lines"),
+    ),
+)
+
+EVALUATION_SET = RecordKind(
+    "evaluation set",
+    grain="one row per held-out evaluation set that the recipe names",
+    key=("evaluation_set",),
+    columns=(
+        Column("evaluation_set", TEXT, "name of the evaluation set in the recipe"),
+        Column("n_prompts", INT, "prompts of the set"),
+        Column("n_exact", INT, "prompts of the snapshot that equal one of them after normalisation"),
+        Column("n_near", INT, "further prompts of the snapshot that are nearly the same as one of them"),
     ),
 )
 
@@ -179,4 +236,16 @@ FIGURE = RecordKind(
     ),
 )
 
-RECORD_KINDS = (COMPARISON, JUDGMENT, QUARANTINE, PREFERENCE, PROMPT, SAMPLE, FIGURE)
+RECORD_KINDS = (
+    COMPARISON,
+    JUDGMENT,
+    QUARANTINE,
+    PROMPT_GROUP,
+    RESPONSE_PAIR,
+    CONTAMINATION,
+    EVALUATION_SET,
+    PREFERENCE,
+    PROMPT,
+    SAMPLE,
+    FIGURE,
+)

@@ -10,6 +10,7 @@ from flows.recipe import Recipe
 from tasks.decision.gate import gate_stage
 from tasks.decision.promotion import registry_stage
 from tasks.decision.report import report_stage
+from tasks.feedback.duplicates import duplicates_stage
 from tasks.feedback.ingest import ingest_stage
 from tasks.feedback.snapshot import snapshot_stage
 from tasks.feedback.validate import validate_stage
@@ -38,8 +39,9 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     run(ingest_stage, recipe.ingest, simulated=feedback)
     snapshot = run(snapshot_stage, recipe.snapshot)
     contracts = run(validate_stage, recipe.validation, snapshot=snapshot)
+    duplicates = run(duplicates_stage, recipe.duplicates, snapshot=snapshot)
     agreement = run(agreement_stage, recipe.agreement, snapshot=snapshot)
-    preferences = run(preferences_stage, recipe.preferences, snapshot=snapshot)
+    preferences = run(preferences_stage, recipe.preferences, snapshot=snapshot, duplicates=duplicates)
 
     # From preferences to a policy: a reward model, a held-out judge that saw other prompts, and PPO held near the base model.
     backbone = run(base_model_stage, recipe.reward_backbone, "reward backbone") if recipe.reward_backbone else base
@@ -53,6 +55,7 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     gate = run(gate_stage, recipe.gate, agreement=agreement, reward_model=reward_model, evaluation=evaluation)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
     truth = run(simulated_truth_stage, world, evaluation=evaluation, agreement=agreement, feedback=feedback) if world else None
-    read = {"contracts": contracts, "agreement": agreement, "preferences": preferences, "reward_model": reward_model, "judge": judge}
-    run(report_stage, recipe.report, **read, policy=policy, evaluation=evaluation, gate=gate, version=version, truth=truth)
+    data = {"contracts": contracts, "duplicates": duplicates, "agreement": agreement, "preferences": preferences}
+    made = {"reward_model": reward_model, "judge": judge, "policy": policy, "evaluation": evaluation}
+    run(report_stage, recipe.report, **data, **made, gate=gate, version=version, truth=truth)
     return night.close()

@@ -12,6 +12,7 @@ from models.randomness import derive_seed
 from tasks.decision.gate import GateConfig
 from tasks.decision.promotion import RegistryConfig
 from tasks.decision.report import ReportConfig
+from tasks.feedback.duplicates import DuplicatesConfig
 from tasks.feedback.ingest import SIMULATED, IngestConfig
 from tasks.feedback.snapshot import SnapshotConfig
 from tasks.feedback.validate import ValidateConfig
@@ -40,6 +41,9 @@ class Recipe(BaseModel):
     ingest: IngestConfig = Field(default_factory=IngestConfig, description="the sources of feedback")
     snapshot: SnapshotConfig = Field(default_factory=SnapshotConfig, description="which feedback counts")
     validation: ValidateConfig = Field(default_factory=ValidateConfig, description="the contract checks")
+    duplicates: DuplicatesConfig = Field(
+        default_factory=DuplicatesConfig, description="what counts as nearly the same, and the held-out evaluation sets"
+    )
     agreement: AgreementConfig = Field(default_factory=AgreementConfig, description="how agreement is measured")
     preferences: PreferencesConfig = Field(default_factory=PreferencesConfig, description="how judgments become preferences and splits")
     reward_model: RewardModelConfig = Field(default_factory=RewardModelConfig, description="the reward model")
@@ -162,10 +166,11 @@ def _override(content: dict[str, Any], setting: str) -> None:
 
 
 def _resolve_paths(content: dict[str, Any], base: Path) -> None:
-    """Make the paths of sources and local models absolute; a Hugging Face id, which is no such folder, stays."""
-    for source in content.get("ingest", {}).get("sources", []):
-        if isinstance(source.get("path"), str):
-            source["path"] = str((base / source["path"]).resolve())
+    """Make the paths of sources, evaluation sets and local models absolute; a Hugging Face id, which is no such folder, stays."""
+    for section, key in (("ingest", "sources"), ("duplicates", "evaluation_sets")):
+        for listed in content.get(section, {}).get(key, []):
+            if isinstance(listed.get("path"), str):
+                listed["path"] = str((base / listed["path"]).resolve())
     for key in ("base_model", "reward_backbone"):
         model = content.get(key, {}).get("source", BUILT_IN)
         local = (base / model).resolve()

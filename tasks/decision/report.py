@@ -77,6 +77,8 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
         "preferences": artifacts["preferences"].manifest.headline,
         "contracts": artifacts["contracts"].manifest.headline,
+        "duplicates": artifacts["duplicates"].manifest.headline,
+        "evaluation_sets": pl.read_parquet(artifacts["duplicates"].file("evaluation_sets.parquet")).to_dicts(),
         "examples": examples(tables["samples"], config.examples_per_slice),
         "plots": plots(tables, metrics),
         "artifacts": [{"role": role, "kind": a.kind, "id": a.id, "digest": a.digest} for role, a in artifacts.items()],

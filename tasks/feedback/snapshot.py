@@ -12,7 +12,7 @@ from data_contracts.code_version import code_version
 from data_contracts.errors import InputError
 from data_contracts.feedback_lake import SNAPSHOT_FILE, FeedbackLake, files_read
 from data_contracts.home import Home
-from data_contracts.lake_views import current_comparisons, current_judgments, views_version
+from data_contracts.lake_views import batches_that_matter, current_comparisons, current_judgments, views_version
 from data_contracts.manifest import Identity
 from tasks.stage import StageConfig, stage
 
@@ -37,7 +37,10 @@ def take_snapshot(home: Home, config: SnapshotConfig) -> Made:
     Raises:
         InputError: no judgment was accepted yet, or none before the moment.
     """
-    batches = FeedbackLake(home.lake).accepted(config.as_of, config.sources)
+    batches = FeedbackLake(home.lake).accepted(config.as_of)
+    if config.sources is not None and batches:
+        mattering = batches_that_matter([batch.path for batch in batches], config.sources)
+        batches = [batch for batch in batches if batch.path in mattering]
     judgments = current_judgments([batch.path for batch in batches], config.sources).num_rows if batches else 0
     if not judgments:
         when = f" as of {config.as_of.isoformat()}" if config.as_of else ""

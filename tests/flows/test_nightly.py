@@ -21,6 +21,7 @@ STAGES = (
     "ingest",
     "snapshot",
     "validate",
+    "duplicates",
     "agreement",
     "preferences",
     "reward model",

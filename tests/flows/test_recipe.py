@@ -60,6 +60,12 @@ def test_relative_paths_are_looked_up_beside_the_recipe_or_where_the_option_says
     assert load_recipe(own).ingest.sources[0].path == str(tmp_path / "below" / "feedback.jsonl")
 
 
+def test_an_evaluation_sets_path_is_looked_up_like_a_sources(tmp_path: Path) -> None:
+    path = write(tmp_path, LOCAL + '[[duplicates.evaluation_sets]]\nname = "exam"\npath = "exam.jsonl"\n')
+    assert load_recipe(path).duplicates.evaluation_sets[0].path == str(tmp_path / "exam.jsonl")
+    assert load_recipe(path, data=tmp_path / "data").duplicates.evaluation_sets[0].path == str(tmp_path / "data" / "exam.jsonl")
+
+
 def test_a_hub_id_is_no_path(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, LOCAL.replace("./model", "someone/some-model")))
     assert recipe.base_model.source == "someone/some-model"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from data_contracts.artifact_store import Artifact
 from data_contracts.home import Home
 from data_contracts.records import PREFERENCE, PROMPT
+from tasks.feedback.duplicates import DuplicatesConfig, find_duplicates
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tasks.quality.preferences import PreferencesConfig, build_preferences, split_of
 from tests.tasks.deliveries import SHARED, deliver, deliver_files, needs_llmfao, needs_pandalm, row, swapped
@@ -26,8 +27,10 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-def build(home: Home, config: PreferencesConfig = TRAIN_ONLY) -> Artifact:
-    return build_preferences(home, config, snapshot=take_snapshot(home, SnapshotConfig()).artifact).artifact
+def build(home: Home, config: PreferencesConfig = TRAIN_ONLY, **duplicates: Any) -> Artifact:
+    snapshot = take_snapshot(home, SnapshotConfig()).artifact
+    found = find_duplicates(home, DuplicatesConfig(**duplicates), snapshot=snapshot).artifact
+    return build_preferences(home, config, snapshot=snapshot, duplicates=found).artifact
 
 
 def read(artifact: Artifact, name: str = "preferences") -> list[dict[str, Any]]:
@@ -100,6 +103,46 @@ def test_added_data_moves_no_prompt_and_no_prompt_stands_in_two_splits(home: Hom
     assert sum(int(headline[f"{split}_pairs"] or 0) for split in set(after.values())) == headline["pairs"] == 121
     assert pq.read_schema(artifact.file("preferences.parquet")).equals(PREFERENCE.schema)
     assert pq.read_schema(artifact.file("prompts.parquet")).equals(PROMPT.schema)
+
+
+def test_near_duplicates_stand_in_one_split(home: Home) -> None:
+    long = "please tell me in a few plain words what this thing does and why anybody would want one at home number"
+    deliver(home, [row("a", prompt=f"{long} {i}{end}", annotator_id="w") for i in range(40) for end in ("", "!", "?!")])
+    duplicates = {"prompt_similarity": 1.0}  # of equal words; the numbers tell the groups apart
+    prompts = read(build(home, PreferencesConfig(), **duplicates), "prompts")
+    splits: dict[str, set[str]] = {}
+    for one in prompts:
+        splits.setdefault(one["prompt"][0]["content"].rstrip("?!"), set()).add(one["split"])
+    assert len(prompts) == 120
+    assert [len(found) for found in splits.values()] == [1] * 40
+    assert set.union(*splits.values()) == {"train", "validation", "test", "judge"}
+
+
+def test_near_identical_responses_are_left_out_only_if_asked(home: Home) -> None:
+    deliver(home, [*votes(1, "a", response_b="Good!"), *votes(2, "a", response_b="good"), *votes(3, "a")])
+    kept = build(home)
+    assert [one["comparison_id"] for one in read(kept)] == ["export/1", "export/3"]
+    left_out = build(home, TRAIN_ONLY.model_copy(update={"exclude_near_identical": True}))
+    reasons = {one["comparison_id"]: one["reason"] for one in read(left_out, "excluded")}
+    assert reasons == {"export/1": "near_identical_responses", "export/2": "identical_responses"}
+
+
+def test_prompts_of_an_evaluation_set_stay_out_of_all_that_learns(home: Home, tmp_path: Path) -> None:
+    deliver(home, [row("a", prompt=f"prompt {i}", annotator_id="w") for i in range(100)])
+    plain = build(home, PreferencesConfig())
+    splits = {one["prompt"][0]["content"]: one["split"] for one in read(plain, "prompts")}
+    exam = tmp_path / "exam.txt"
+    exam.write_text("".join(f"PROMPT {i}\n" for i in range(60)))
+    artifact = build(home, PreferencesConfig(), evaluation_sets=[{"name": "exam", "path": str(exam)}])
+    held_out = {f"prompt {i}" for i in range(60) if splits[f"prompt {i}"] != "test"}
+    assert {splits[text] for text in held_out} == {"train", "validation", "judge"}
+    for name in ("prompts", "preferences"):
+        assert {one["prompt"][0]["content"]: one["split"] for one in read(artifact, name)} == {
+            text: split for text, split in splits.items() if text not in held_out
+        }
+    assert [one["reason"] for one in read(artifact, "excluded")] == ["contaminated"] * len(held_out)
+    assert artifact.manifest.headline["prompts_held_out"] == len(held_out)
+    assert plain.manifest.headline["prompts_held_out"] == 0
 
 
 def test_a_splits_weights_have_mean_one(home: Home) -> None:
