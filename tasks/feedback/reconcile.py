@@ -123,12 +123,12 @@ def _schema(kind: RecordKind) -> dict[str, pl.DataType]:
     return dict(pl.DataFrame(kind.schema.empty_table()).schema)
 
 
-PAIRS = {"row": pl.Int64(), "hash_swaps": pl.Boolean(), **_schema(COMPARISON)}
-VOTES = {"row": pl.Int64(), "place": pl.Int64(), "own_revision": pl.Int64(), **_schema(JUDGMENT)}
+PAIRS = {"row": pl.Int64(), "pair": pl.Int64(), "hash_swaps": pl.Boolean(), **_schema(COMPARISON)}
+VOTES = {"row": pl.Int64(), "pair": pl.Int64(), "place": pl.Int64(), "own_revision": pl.Int64(), **_schema(JUDGMENT)}
 
 
 def _candidates(rows: Sequence[SourceRow]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The pairs and the votes of the good rows; `row` counts the delivery's rows from 0, `place` its votes."""
+    """The pairs and the votes of the good rows; `row` counts the delivery's rows from 0, `pair` its pairs, `place` its votes."""
     pairs: list[dict[str, Any]] = []
     votes: list[dict[str, Any]] = []
     for number, delivered in enumerate(rows):
@@ -136,11 +136,13 @@ def _candidates(rows: Sequence[SourceRow]) -> tuple[pl.DataFrame, pl.DataFrame]:
         if isinstance(row, BadRow):
             continue
         where = {"row": number, "source": delivered.source, "source_file": delivered.file, "source_row": row.number}
-        pair = _pair_record(delivered.source, row.pair) if row.pair else {}
-        if pair:
-            pairs.append(where | pair)
-        for vote in row.votes:
-            votes.append({"place": len(votes)} | where | _vote_record(delivered.source, vote, pair.get("comparison_id")))
+        for judged in row.judged:
+            pair = {"pair": len(pairs)} | _pair_record(delivered.source, judged.pair) if judged.pair else {}
+            if pair:
+                pairs.append(where | pair)
+            told = {"pair": pair.get("pair"), **where}
+            for vote in judged.votes:
+                votes.append({"place": len(votes)} | told | _vote_record(delivered.source, vote, pair.get("comparison_id")))
     return pl.DataFrame(pairs, schema=PAIRS), pl.DataFrame(votes, schema=VOTES)
 
 
@@ -193,7 +195,7 @@ def _oriented(pairs: pl.DataFrame, known: pl.DataFrame) -> tuple[pl.DataFrame, p
     detail = pl.format("comparison {} is known with another prompt or other responses", "comparison_id")
     differing = pairs.filter(~pl.col("fits")).select("row", reason=pl.lit("comparison_differs"), detail=detail)
     oriented = _swap_pairs(pairs.filter("fits"), "source_swaps")
-    return oriented.select("row", "swapped", *COMPARISON.schema.names), differing
+    return oriented.select("row", "pair", "swapped", *COMPARISON.schema.names), differing
 
 
 def _same(left: str, right: str) -> pl.Expr:
@@ -238,7 +240,7 @@ def _completed(pairs: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
 
 def _turned(votes: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """The votes in their pair's canonical orientation."""
-    votes = votes.join(pairs.select("row", "swapped"), on="row", how="left", maintain_order="left")
+    votes = votes.join(pairs.select("pair", "swapped"), on="pair", how="left", maintain_order="left")
     return votes.with_columns(_other_side(column, "swapped") for column in ("verdict", "presented_first"))
 
 

@@ -34,8 +34,10 @@ from typing import Any
 from data_contracts.errors import InputError, examples
 from data_contracts.records import ANNOTATOR_KINDS, OPS, VERDICTS
 from tasks.sources import rows
-from tasks.sources.files import CHECK_PATH, Parsed, csv_rows, json_lines, parquet_rows, require_columns
-from tasks.sources.rows import BadRow, Pair, Row, RowError, Vote
+from tasks.sources.files import Parsed, csv_rows, json_lines, parquet_rows, require_columns
+from tasks.sources.format import Sample
+from tasks.sources.rows import BadRow, Judged, Pair, Row, RowError, Vote
+from tasks.sources.streams import CHECK_PATH
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
 REQUIRED = ("prompt", "response_a", "response_b", "verdict")
@@ -44,6 +46,12 @@ ABOUT_JUDGMENT = ("judgment_id", "revision", "op", "annotator_id", "annotator_ki
 ABOUT_VERDICT = ("preference_strength", "presented_first", "event_time", "seconds_spent")
 COLUMNS = frozenset((*REQUIRED, *ABOUT_COMPARISON, *ABOUT_JUDGMENT, *ABOUT_VERDICT))
 SIDES = ("a", "b")
+DETECTED_BY = "the columns prompt, response_a, response_b and verdict"
+
+
+def recognises(sample: Sample) -> bool:
+    """Whether the rows are in the native format."""
+    return sample.has(*REQUIRED)
 
 
 def files(path: Path) -> list[Path]:
@@ -100,7 +108,7 @@ def _check_columns(path: Path, some: set[str], every: set[str]) -> None:
         )
 
 
-def _judgment(row: Mapping[str, Any], default_slice: str | None) -> tuple[Pair | None, tuple[Vote, ...]]:
+def _judgment(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged]:
     if unknown := sorted(str(column) for column in row.keys() - COLUMNS):
         raise RowError("unknown_column", f"the native format has no column {examples(unknown)}")
     op = rows.choice(row, "op", OPS) or "assert"
@@ -108,8 +116,9 @@ def _judgment(row: Mapping[str, Any], default_slice: str | None) -> tuple[Pair |
     if op == "retract":
         if key is None:
             raise RowError("missing_judgment_id", "a judgment is taken back by its judgment_id")
-        return None, (Vote(None, key=key, op=op, revision=rows.whole_number(row, "revision"), event_time=rows.moment(row, "event_time")),)
-    return _pair(row, default_slice), (_vote(row, key),)
+        taken_back = Vote(None, key=key, op=op, revision=rows.whole_number(row, "revision"), event_time=rows.moment(row, "event_time"))
+        return (Judged(None, (taken_back,)),)
+    return (Judged(_pair(row, default_slice), (_vote(row, key),)),)
 
 
 def _pair(row: Mapping[str, Any], default_slice: str | None) -> Pair:
