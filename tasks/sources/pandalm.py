@@ -25,12 +25,12 @@ FILE = "testset-v1.json.gz"
 ANNOTATORS = ("annotator1", "annotator2", "annotator3")
 COLUMNS = ("idx", "motivation_app", "cmp_key", "instruction", "input", "response1", "response2", *ANNOTATORS)
 VERDICTS = ("tie", "a", "b")
-DETECTED_BY = "the columns cmp_key, instruction, response1, response2 and annotator1 to annotator3"
+DETECTED_BY = f"the file {FILE}, or the columns cmp_key, instruction, response1, response2 and annotator1 to annotator3"
 
 
 def recognises(sample: Sample) -> bool:
-    """Whether the rows are those of the test set."""
-    return sample.has(*COLUMNS)
+    """Whether the rows are those of the test set, or a folder has it under the name of its release."""
+    return sample.has(*COLUMNS) or FILE in sample.files
 
 
 def files(path: Path) -> list[Path]:

@@ -87,12 +87,13 @@ def files(path: Path) -> list[Path]:
 
 def selection(path: Path) -> str | None:
     """Which members of an archive a path picks; it decides what is read beside the files' bytes."""
-    return locate(path).selection
+    return None if path.exists() else locate(path).selection
 
 
 def file_name(path: Path, file: Path) -> str:
     """A file's name in records: relative to the source's folder."""
-    return file.relative_to(locate(path).base).as_posix()
+    base = path if path.is_dir() else path.parent if path.exists() else locate(path).base
+    return file.relative_to(base).as_posix()
 
 
 def opened(path: Path) -> Iterator[tuple[str, File]]:
