@@ -6,6 +6,7 @@ Every source row is accepted, quarantined with a reason, or known already; per f
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
@@ -75,17 +76,17 @@ def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = Non
         sources.append(SourceConfig(name=SIMULATED, format="native", path=str(simulated.file("feedback.jsonl"))))
     if not sources:
         raise RecipeError("there is no source of feedback", remedy="add [[ingest.sources]] to the recipe")
-    sources = [_told(source) for source in sources]
+    sources = [_told(source, StageProgress(n, len(sources))) for n, source in enumerate(sources, 1)]
     lake = FeedbackLake(home.lake)
     identity = _identity(sources, simulated)
     return lake.land(identity, lambda directory: _write_batch(directory, identity, sources, lake))
 
 
-def _told(source: SourceConfig) -> SourceConfig:
+def _told(source: SourceConfig, progress: StageProgress) -> SourceConfig:
     """The source with its format, told from its rows where the recipe does not name it."""
     name, why = format_of(source.format, Path(source.path))
     if name != source.format:
-        emit(StageProgress(0, 0, {source.name: why}))
+        emit(replace(progress, figures={source.name: why}))
     return source.model_copy(update={"format": name})
 
 

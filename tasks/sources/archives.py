@@ -95,10 +95,14 @@ def _copy(stream: IO[bytes], target: Path, name: str, meter: Meter) -> None:
 
 
 def _matches(name: str, wanted: str | None) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
-    if wanted is None:
-        return not hidden
-    return name == wanted or name.startswith(f"{wanted.rstrip('/')}/") or fnmatch.fnmatchcase(name, wanted)
+    """Whether a member is picked; a hidden one only by its own name."""
+    if wanted is None or name == wanted:
+        return name == wanted or not _is_hidden(name)
+    return not _is_hidden(name) and (name.startswith(f"{wanted}/") or fnmatch.fnmatchcase(name, wanted))
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def _zip_entries(path: Path, meter: Meter, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:

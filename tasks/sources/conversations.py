@@ -37,8 +37,8 @@ def shared_beginning(one: Sequence[Message], other: Sequence[Message]) -> list[M
 
 
 def response(conversation: Sequence[Message], prompt: Sequence[Message], column: str) -> str:
-    """What follows the prompt, which must be one message of the assistant."""
-    rest = conversation[len(prompt) :] if list(conversation[: len(prompt)]) == list(prompt) else conversation
+    """What follows the prompt that a conversation begins with, which must be one message of the assistant."""
+    rest = conversation[len(prompt) :]
     if len(rest) != 1 or rest[0]["role"] != "assistant":
         detail = f"{column}: expected one message of the assistant after the prompt, found {len(rest)} messages"
         raise RowError("several_turns", detail)

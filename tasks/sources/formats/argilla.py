@@ -19,6 +19,7 @@ quarantined.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -34,6 +35,16 @@ Answer = tuple[str | None, str, Any]
 """User, question and value."""
 Values = dict[str, float]
 """How good a user found each field's response."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a user answered to one question, or to the rating questions together."""
+
+    user: str | None
+    kind: str
+    question: str
+    values: Values
 
 
 def recognises(sample: Sample) -> bool:
@@ -53,12 +64,12 @@ def judged(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged, .
     texts = {name: rows.required_text({"fields": fields[name]}, "fields") for name in names}
     key = rows.required_name(row, "id")
     said = list(_said(row, names))
+    ranking_id = key if any(one.kind == "ranking" for one in said) else None
     if not said:
         raise RowError("missing_judgment", "the record has no submitted response that ranks, rates or picks one of its fields")
     found = []
     for a, b in combinations(names, 2):
-        votes = tuple(_vote(user, kind, values, (a, b)) for user, kind, values in said if a in values and b in values)
-        ranking_id = key if any(kind == "ranking" for _, kind, _ in said) else None
+        votes = tuple(_vote(one, a, b, f"{key}/{a}/{b}") for one in said if a in one.values and b in one.values)
         pair = Pair(prompt, texts[a], texts[b], default_slice, f"{key}/{a}/{b}", ranking_id=ranking_id)
         found += [Judged(pair, votes)] if votes else []
     if not found:
@@ -66,13 +77,18 @@ def judged(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged, .
     return tuple(found)
 
 
-def _vote(user: str | None, kind: str, values: Values, pair: tuple[str, str]) -> Vote:
-    a, b = (values[name] for name in pair)
-    strength = round(abs(a - b), 9) if kind == "rating" else None
-    return Vote("tie" if a == b else "a" if a > b else "b", user, preference_strength=strength)
+def _vote(said: Said, a: str, b: str, pair_key: str) -> Vote:
+    """The judgment's id is made of the export's own ids, so that an answer that was changed is a correction."""
+    margin = said.values[a] - said.values[b]
+    return Vote(
+        verdict="tie" if margin == 0 else "a" if margin > 0 else "b",
+        annotator_id=said.user,
+        key=None if said.user is None else f"{pair_key}/{said.question}/{said.user}",
+        preference_strength=round(abs(margin), 9) if said.kind == "rating" else None,
+    )
 
 
-def _said(row: Mapping[str, Any], names: list[str]) -> Iterator[tuple[str | None, str, Values]]:
+def _said(row: Mapping[str, Any], names: list[str]) -> Iterator[Said]:
     """What each user said, as values of the fields; the ratings of one user belong together."""
     ratings: dict[str | None, Values] = defaultdict(dict)
     for user, question, value in _answers(row):
@@ -80,11 +96,11 @@ def _said(row: Mapping[str, Any], names: list[str]) -> Iterator[tuple[str | None
         if rated is not None and not isinstance(value, (str, list)):
             ratings[user][rated] = number({"value": value}, "value")
         elif isinstance(value, list) and value:
-            yield user, "ranking", _ranked(value, names)
+            yield Said(user, "ranking", question, _ranked(value, names))
         elif isinstance(value, str) and value in (*names, *TIES):
             check_label(len(names))
-            yield user, "label", {name: float(name == value) for name in names}
-    yield from ((user, "rating", values) for user, values in ratings.items())
+            yield Said(user, "label", question, {name: float(name == value) for name in names})
+    yield from (Said(user, "rating", "rating", values) for user, values in ratings.items())
 
 
 def check_label(n_fields: int) -> None:
@@ -111,13 +127,23 @@ def _answers(row: Mapping[str, Any]) -> Iterator[Answer]:
         for question, answers in responses.items():
             for answer in _objects(answers):
                 if answer.get("status") in (None, "submitted"):
-                    yield rows.name(answer, "user_id"), str(question), answer.get("value")
+                    yield _user(answer), _question(question), answer.get("value")
         return
     for response in _objects(responses):
         values = response.get("values")
         if response.get("status") in (None, "submitted") and isinstance(values, dict):
             for question, answer in values.items():
-                yield rows.name(response, "user_id"), str(question), answer.get("value") if isinstance(answer, dict) else answer
+                yield _user(response), _question(question), answer.get("value") if isinstance(answer, dict) else answer
+
+
+def _user(answer: Mapping[str, Any]) -> str | None:
+    """Who answered; Argilla writes an unknown user as the text None."""
+    user = rows.name(answer, "user_id")
+    return None if user == "None" else user
+
+
+def _question(name: object) -> str:
+    return rows.required_text({"responses": name}, "responses")
 
 
 def _objects(value: object) -> list[dict[str, Any]]:

@@ -29,24 +29,27 @@ def recognises(sample: Sample) -> bool:
 
 def judged(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged]:
     """The comparison and the judgment for the chosen response."""
-    sides = [_said(row, "chosen"), _said(row, "rejected")]
-    prompt = _prompt(row, *sides)
-    chosen, rejected = (conversations.response(said, prompt, column) for said, column in zip(sides, ("chosen", "rejected"), strict=True))
-    pair = Pair(prompt, chosen, rejected, rows.slice_name(row) or default_slice)
+    given = _given_prompt(row)
+    chosen, rejected = (_said(row, column, given) for column in ("chosen", "rejected"))
+    shared = conversations.shared_beginning(chosen, rejected)
+    begins_anew = bool(shared) and shared[0]["role"] != "assistant"
+    prompt = shared if begins_anew else [*given, *shared]
+    if not prompt:
+        raise RowError("missing_prompt", "the row has no prompt, and chosen and rejected begin with no common message")
+    better, worse = conversations.response(chosen, shared, "chosen"), conversations.response(rejected, shared, "rejected")
+    pair = Pair(prompt, better, worse, rows.slice_name(row) or default_slice)
     return (Judged(pair, (replace(voter(row), verdict="a"),)),)
 
 
-def _said(row: Mapping[str, Any], column: str) -> list[Message]:
-    if isinstance(row.get(column), list):
-        return conversations.messages(row, column)
-    return [{"role": "assistant", "content": rows.required_text(row, column)}]
-
-
-def _prompt(row: Mapping[str, Any], chosen: list[Message], rejected: list[Message]) -> list[Message]:
-    """The shared beginning of the two conversations, or the prompt's own column where they do not repeat it."""
-    shared = conversations.shared_beginning(chosen, rejected)
-    if shared:
-        return shared
+def _given_prompt(row: Mapping[str, Any]) -> list[Message]:
     if row.get("prompt") is None:
-        raise RowError("missing_prompt", "the row has no prompt, and chosen and rejected begin with no common message")
+        return []
     return conversations.messages(row, "prompt") if isinstance(row["prompt"], list) else rows.prompt(row)
+
+
+def _said(row: Mapping[str, Any], column: str, given: list[Message]) -> list[Message]:
+    """What a column holds after the given prompt, which it may repeat."""
+    if not isinstance(row.get(column), list):
+        return [{"role": "assistant", "content": rows.required_text(row, column)}]
+    said = conversations.messages(row, column)
+    return said[len(given) :] if said[: len(given)] == given else said

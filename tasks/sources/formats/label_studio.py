@@ -37,7 +37,7 @@ def judged(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged]:
     if not isinstance(data, dict):
         raise RowError("invalid_data", "data: expected an object")
     annotations = [one for one in _objects(row, "annotations") if not one.get("was_cancelled")]
-    results = [(one, result) for one in annotations for result in _objects(one, "result") if result.get("type") in ("pairwise", "choices")]
+    results = [(one, result) for one in annotations for result in _comparing(one)]
     gold = [_verdict(result) for one, result in results if one.get("ground_truth") is True]
     votes = tuple(_vote(one, result) for one, result in results if one.get("ground_truth") is not True)
     if not votes:
@@ -64,6 +64,16 @@ def _objects(row: Mapping[str, Any], column: str) -> list[dict[str, Any]]:
     return value
 
 
+def _comparing(annotation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The annotation's one result that compares, if any: a pairwise one, or a choice of one of the verdicts' words."""
+    results = _objects(annotation, "result")
+    found = [result for result in results if result.get("type") == "pairwise"]
+    found = found or [result for result in results if result.get("type") == "choices" and _word(result) in VERDICTS]
+    if len(found) > 1:
+        raise RowError("several_verdicts", f"expected one result of an annotation that compares, found {len(found)}")
+    return found
+
+
 def _sides(data: Mapping[str, Any], results: list[dict[str, Any]]) -> tuple[str, str]:
     """The data keys of the left and the right text."""
     named = {tuple(name.split(",")) for result in results if isinstance(name := result.get("to_name"), str)}
@@ -76,12 +86,18 @@ def _sides(data: Mapping[str, Any], results: list[dict[str, Any]]) -> tuple[str,
 
 
 def _verdict(result: Mapping[str, Any]) -> str:
+    word = _word(result)
+    if word not in VERDICTS:
+        raise RowError("invalid_verdict", f"expected one of {', '.join(VERDICTS)}, found {result.get('value')!r:.80}")
+    return VERDICTS[word]
+
+
+def _word(result: Mapping[str, Any]) -> str:
+    """What was selected, in lower case; empty where that is not one word."""
     value = result.get("value")
     selected = value.get("selected", value.get("choices")) if isinstance(value, dict) else None
     word = selected[0] if isinstance(selected, list) and len(selected) == 1 else selected
-    if not isinstance(word, str) or word.lower() not in VERDICTS:
-        raise RowError("invalid_verdict", f"expected one of {', '.join(VERDICTS)}, found {word!r:.80}")
-    return VERDICTS[word.lower()]
+    return word.lower() if isinstance(word, str) else ""
 
 
 def _vote(annotation: Mapping[str, Any], result: Mapping[str, Any]) -> Vote:
