@@ -51,7 +51,7 @@ class ProgressDisplay:
             self.bar.reset(self.running, description=event.stage, total=None, figures="", visible=True)
         elif isinstance(event, StageProgress):
             text = describe(event)
-            self.bar.update(self.running, completed=event.done, total=event.total, figures=text)
+            self.bar.update(self.running, completed=event.done, total=event.total or None, figures=text)
             if not self.console.is_terminal and time.monotonic() - self.last_line > QUIET_SECONDS:
                 self._line(f"          {text}")
         elif isinstance(event, StageEnded):

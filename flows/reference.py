@@ -1,6 +1,7 @@
 """The reference pages, written from the definitions that the code runs by: `python -m flows.reference`."""
 
 import ast
+import inspect
 from itertools import takewhile
 from pathlib import Path
 from types import UnionType
@@ -12,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from data_contracts.records import MESSAGES, RECORD_KINDS, Column, RecordKind
 from flows.recipe import Recipe
+from tasks.sources import AUTO, FORMATS, places
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -116,6 +118,19 @@ def _type_name(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
+def sources() -> str:
+    """`docs/sources.md`: every format that feedback is read from, with an example row and what it gives."""
+    intro = (
+        "# Sources\n\nA source of feedback is a `path` and a `format` in the recipe's `[[ingest.sources]]`. Without a format, or with\n"
+        f'`format = "{AUTO}"`, it is told from the source\'s first rows; where none fits, or several do, that is an error.\n'
+        "A row that cannot be used is quarantined with its reason and costs no other row. A file that cannot be read is an error.\n"
+    )
+    rows = [f"| [`{name}`](#{name}) | {form.detected_by} |" for name, form in FORMATS.items()]
+    table = "\n".join(["| format | told by |", "|---|---|", *rows, ""])
+    sections = [f"## {name}\n\n{inspect.cleandoc(form.about)}\n" for name, form in FORMATS.items()]
+    return "\n".join([MADE_BY, intro, table, f"## Paths\n\n{inspect.cleandoc(places.__doc__ or '')}\n", *sections])
+
+
 def architecture() -> str:
     """`docs/architecture.md`: what stands above the file tree stays, the tree is written anew."""
     above = (DOCS / "architecture.md").read_text().partition(FILES_HEADING)[0]
@@ -147,7 +162,7 @@ def _purpose(path: Path) -> str:
     return " ".join(text.partition("\n\n")[0].split()).replace("|", "/")
 
 
-PAGES = {"glossary.md": glossary, "recipes.md": settings, "architecture.md": architecture}
+PAGES = {"glossary.md": glossary, "recipes.md": settings, "sources.md": sources, "architecture.md": architecture}
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ class StageProgress:
 
     done: int
     total: int
+    """0 where it is not known how much there is."""
     figures: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -58,4 +59,4 @@ def describe(event: Event) -> str:
     if isinstance(event, StageEnded):
         return f"{event.stage}: {'reused' if event.reused else 'made'} in {event.seconds:.1f} s"
     figures = " ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in event.figures.items())
-    return f"{event.done}/{event.total} {figures}".rstrip()
+    return f"{event.done}{f'/{event.total}' if event.total else ''} {figures}".rstrip()

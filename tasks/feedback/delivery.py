@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from data_contracts.records import QUARANTINE
 from tasks.feedback.candidates import CandidateWriter
 from tasks.progress import StageProgress, emit
-from tasks.sources import FORMATS, native, plain
+from tasks.sources import FORMATS, native, places, plain
 from tasks.sources.columns import as_read
-from tasks.sources.files import json_line, open_bytes, reading
+from tasks.sources.files import json_line, refuse_other_encodings
 from tasks.sources.rows import BadRow, GoodRow, Row
+from tasks.sources.streams import File, open_bytes, reading
 
 CHUNK = 20_000
 """Rows that become columns together."""
@@ -91,7 +92,7 @@ def read_delivery(sources: Sequence[Source], scratch: Path, connection: duckdb.D
                 if chunk.bad:
                     rows = [quarantined(file, file.first_row + bad.number, bad.reason, bad.detail, bad.raw) for bad in chunk.bad]
                     refused.write_table(pa.Table.from_pylist(rows, schema=REFUSED))
-                emit(StageProgress(sum(read.rows for read in delivery.files), 0, {"file": file.name}))
+                emit(StageProgress(sum(read.rows for read in delivery.files), 0, {"rows, now in": file.name}))
     writer.close()
     return delivery
 
@@ -106,8 +107,8 @@ class Chunk(NamedTuple):
 def _chunks(source: Source, delivery: Delivery, connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[ReadFile, Chunk]]:
     """The rows of a source, file by file; the files are added to the delivery as they are met."""
     if source.format == "native":
-        for path in native.files(source.path):
-            file = _begin(delivery, source, native.name_of(path, source.path))
+        for name, path in places.opened(source.path):
+            file = _begin(delivery, source, name)
             found = (
                 _native_lines(path, file, connection)
                 if native.is_json_lines(path)
@@ -140,9 +141,10 @@ def _in_chunks(file: ReadFile, rows: Iterable[Row]) -> Iterator[Chunk]:
         yield Chunk(as_read(row for row in batch if isinstance(row, GoodRow)), [row for row in batch if isinstance(row, BadRow)])
 
 
-def _native_lines(path: Path, file: ReadFile, connection: duckdb.DuckDBPyConnection) -> Iterator[Chunk]:
+def _native_lines(path: File, file: ReadFile, connection: duckdb.DuckDBPyConnection) -> Iterator[Chunk]:
     """JSON lines of the native format: plain rows by the block, the others one by one."""
     columns = native.Columns(path)
+    refuse_other_encodings(path)
     with reading(path), open_bytes(path) as stream:
         for block in plain.blocks(stream, connection, file.source.slice):
             if block.plain.num_rows:

@@ -33,8 +33,8 @@ from data_contracts.records import (
 from tasks.feedback.evaluation_sets import EvaluationSetConfig, read_prompts
 from tasks.feedback.near_pairs import TextIndex
 from tasks.feedback.similarity import jaccard, normalised
-from tasks.sources.files import reading
 from tasks.sources.rows import Message
+from tasks.sources.streams import reading
 from tasks.stage import StageConfig, stage
 
 

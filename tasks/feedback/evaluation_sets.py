@@ -5,8 +5,9 @@ from pathlib import Path
 from pydantic import Field
 
 from data_contracts.errors import InputError
-from tasks.sources.files import Parsed, json_lines, open_bytes, reading
+from tasks.sources.files import Parsed, json_lines
 from tasks.sources.rows import BadRow, Message, RowError, prompt, user_message
+from tasks.sources.streams import open_bytes, reading
 from tasks.stage import StageConfig
 
 JSON_LINES, TEXT_LINES = (".jsonl", ".ndjson"), (".txt",)

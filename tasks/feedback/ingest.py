@@ -7,12 +7,12 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import duckdb
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
@@ -24,7 +24,9 @@ from data_contracts.parquet import ROWS_PER_GROUP, write_stream
 from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE, RecordKind
 from tasks.feedback.delivery import REFUSED, Delivery, Source, quarantined, raw_rows, read_delivery
 from tasks.feedback.reconcile import reconcile
-from tasks.sources import FORMATS
+from tasks.progress import StageProgress, emit
+from tasks.sources import AUTO, FORMATS, format_of
+from tasks.sources.places import file_name, selection
 from tasks.stage import StageConfig, stage
 
 SIMULATED = "simulated"
@@ -38,9 +40,16 @@ class SourceConfig(StageConfig):
     """One source of feedback."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="name of the source; part of its ids, so it should stay the same")
-    format: Literal["native", "llmfao", "pandalm"] = Field(description="how its files are read")
-    path: str = Field(description="file or folder, relative to the recipe or absolute")
+    format: str = Field(default=AUTO, description="how its files are read: a name of docs/sources.md, or told from the first rows")
+    path: str = Field(description="file, folder, pattern, archive or member of one, relative to the recipe or absolute")
     slice: str | None = Field(default=None, description="slice of rows that name none; by default the source's name")
+
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name != AUTO and name not in FORMATS:
+            raise ValueError(f"there is no format {name!r}; there are {AUTO}, {', '.join(FORMATS)}")
+        return name
 
 
 class IngestConfig(StageConfig):
@@ -73,9 +82,18 @@ def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = Non
         sources.append(SourceConfig(name=SIMULATED, format="native", path=str(simulated.file("feedback.jsonl"))))
     if not sources:
         raise RecipeError("there is no source of feedback", remedy="add [[ingest.sources]] to the recipe")
+    sources = [_told(source, StageProgress(n, len(sources))) for n, source in enumerate(sources, 1)]
     lake = FeedbackLake(home.lake)
     identity = _identity(sources, simulated)
     return lake.land(identity, lambda directory: _write_batch(directory, identity, sources, lake))
+
+
+def _told(source: SourceConfig, progress: StageProgress) -> SourceConfig:
+    """The source with its format, told from its rows where the recipe does not name it."""
+    name, why = format_of(source.format, Path(source.path))
+    if name != source.format:
+        emit(replace(progress, figures={source.name: why}))
+    return source.model_copy(update={"format": name})
 
 
 def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None) -> Identity:
@@ -88,14 +106,13 @@ def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None) -> Id
         kind=BATCH,
         code_version=code_version("tasks.feedback.ingest"),
         libraries=library_versions(("duckdb", "polars", "pyarrow")),
-        config={"sources": [source.model_dump(exclude={"path"}) for source in sources]},
+        config={"sources": [source.model_dump(exclude={"path"}) | {"members": selection(Path(source.path))} for source in sources]},
         inputs=tuple(inputs),
     )
 
 
 def _file_ref(source: SourceConfig, path: Path) -> InputRef:
-    root = Path(source.path)
-    name = path.relative_to(root).as_posix() if root.is_dir() else path.name
+    name = file_name(Path(source.path), path)
     return InputRef(role=f"{source.name}/{name}", kind="file", id=name, digest=file_hash(path))
 
 

@@ -14,11 +14,18 @@ from typing import Any
 
 from tasks.sources import rows
 from tasks.sources.files import csv_rows, json_lines, listed, require_columns
-from tasks.sources.rows import BadRow, Pair, Row, RowError, Vote
+from tasks.sources.format import Sample
+from tasks.sources.rows import BadRow, Judged, Pair, Row, RowError, Vote
 
 JUDGMENTS, PROMPTS, MODELS, RESPONSES = "crowd-comparisons.csv.gz", "prompts.jsonl", "models.jsonl", "results.jsonl.gz"
 COLUMNS = ("id", "prompt", "model_x", "model_y", "worker", "winner", "left", "right")
 VERDICTS = {"left": "a", "right": "b", "tie": "tie"}
+DETECTED_BY = f"the files {JUDGMENTS}, {PROMPTS}, {MODELS} and {RESPONSES}"
+
+
+def recognises(sample: Sample) -> bool:
+    """Whether a folder is the export."""
+    return sample.files.issuperset((JUDGMENTS, PROMPTS, MODELS, RESPONSES))
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,8 @@ def parse(path: Path, default_slice: str | None) -> Iterator[tuple[str, Row]]:
     header, parsed = csv_rows(judgments)
     require_columns(judgments, header, COLUMNS)
 
-    def judgment(row: Mapping[str, Any]) -> tuple[Pair, tuple[Vote, ...]]:
-        return _pair(row, texts, default_slice), (_vote(row),)
+    def judgment(row: Mapping[str, Any]) -> tuple[Judged]:
+        return (Judged(_pair(row, texts, default_slice), (_vote(row),)),)
 
     for row in parsed:
         yield JUDGMENTS, row if isinstance(row, BadRow) else rows.read_row(*row, make=judgment)

@@ -1,4 +1,4 @@
-"""The native format: one judgment per row, as JSON lines, CSV or Parquet (`.jsonl`, `.csv`, `.parquet`, the first two also `.gz`).
+"""The native format: one judgment per row.
 
     {"prompt": "Name a colour.", "response_a": "Blue.", "response_b": "Seven.", "verdict": "a", "annotator_id": "kim",
      "event_time": "2026-11-02T09:30:00Z"}
@@ -29,7 +29,6 @@ gives the comparison of "Blue." with "Seven." and kim's judgment of it. Columns:
 A row with a comparison_id may leave out all three texts: they may come another time, or never, and the judgment counts anyway.
 Equal judgments without annotator_id, judgment_id and event_time are told apart by their number in the file: two in one file are two, one
 in each of two files of a source is one that was delivered twice.
-The source is one such file, or a folder of them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,11 +37,13 @@ from typing import Any
 
 from data_contracts.errors import InputError, examples
 from data_contracts.records import ANNOTATOR_KINDS, OPS, VERDICTS
-from tasks.sources import rows
-from tasks.sources.files import CHECK_PATH, Parsed, csv_rows, json_lines, parquet_rows, require_columns
-from tasks.sources.rows import BadRow, Pair, Row, RowError, Vote
+from tasks.sources import places, rows
+from tasks.sources.files import Parsed, require_columns, rows_of
+from tasks.sources.format import Sample
+from tasks.sources.rows import BadRow, Judged, Pair, Row, RowError, Vote
+from tasks.sources.streams import File, bare_name
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet")
+JSON_LINES = (".jsonl", ".ndjson")
 TEXTS = ("prompt", "response_a", "response_b")
 REQUIRED = (*TEXTS, "verdict")
 ABOUT_COMPARISON = ("comparison_id", "slice", "model_a", "model_b", "gold_verdict", "ranking_id")
@@ -50,61 +51,42 @@ ABOUT_JUDGMENT = ("judgment_id", "revision", "op", "annotator_id", "annotator_ki
 ABOUT_VERDICT = ("tie_reason", "preference_strength", "presented_first", "event_time", "seconds_spent")
 COLUMNS = frozenset((*REQUIRED, *ABOUT_COMPARISON, *ABOUT_JUDGMENT, *ABOUT_VERDICT))
 SIDES = ("a", "b")
+DETECTED_BY = "the columns prompt, response_a, response_b and verdict"
+
+
+def recognises(sample: Sample) -> bool:
+    """Whether the rows are in the native format."""
+    return sample.has(*REQUIRED)
 
 
 def files(path: Path) -> list[Path]:
-    """The file at a path, or the files of these kinds below a folder, by name."""
-    if path.is_dir():
-        visible = (file for file in path.rglob("*") if not any(part.startswith(".") for part in file.relative_to(path).parts))
-        found = sorted(file for file in visible if file.name.endswith(SUFFIXES) and file.is_file())
-    else:
-        found = [path]
-        if not path.exists():
-            raise InputError("a source file is missing", where=str(path), remedy=CHECK_PATH)
-    if not found:
-        raise InputError(f"there is no file ending in {', '.join(SUFFIXES)}", where=str(path), remedy=CHECK_PATH)
-    return found
+    """Every file on disk that the source consists of."""
+    return places.files(path)
 
 
 def parse(path: Path, default_slice: str | None) -> Iterator[tuple[str, Row]]:
     """The rows of every file of the source."""
-    for file in files(path):
+    for name, file in places.opened(path):
         for row in parse_file(file, default_slice):
-            yield name_of(file, path), row
+            yield name, row
 
 
-def name_of(file: Path, path: Path) -> str:
-    """What a file of the source at a path is called in records."""
-    return file.relative_to(path).as_posix() if path.is_dir() else file.name
-
-
-def parse_file(path: Path, default_slice: str | None) -> Iterator[Row]:
+def parse_file(file: File, default_slice: str | None) -> Iterator[Row]:
     """The rows of one file.
 
     Raises:
         InputError: the file cannot be read, has no required column, or has in every row a column that is not known.
     """
-    if is_json_lines(path):
-        columns = Columns(path)
-        for found in json_lines(path):
-            columns.see(found)
-            yield judged(found, default_slice)
-        columns.check()
-        return
-    if path.name.endswith((".csv", ".csv.gz")):
-        header, parsed = csv_rows(path)
-    elif path.name.endswith(".parquet"):
-        header, parsed = parquet_rows(path)
-    else:
-        raise InputError(f"a native file ends in {', '.join(SUFFIXES)}", where=str(path), remedy="rename or convert the file")
-    _check_columns(path, set(header), set(header))
-    for found in parsed:
+    columns = Columns(file)
+    for found in rows_of(file):
+        columns.see(found)
         yield judged(found, default_slice)
+    columns.check()
 
 
-def is_json_lines(path: Path) -> bool:
+def is_json_lines(file: File) -> bool:
     """Whether a file is read as JSON lines."""
-    return path.name.endswith((".jsonl", ".jsonl.gz"))
+    return bare_name(file.name).endswith(JSON_LINES)
 
 
 def judged(found: Parsed | BadRow, default_slice: str | None) -> Row:
@@ -113,10 +95,10 @@ def judged(found: Parsed | BadRow, default_slice: str | None) -> Row:
 
 
 class Columns:
-    """The columns of a JSON lines file: a misspelt one would be lost silently, so the file as a whole is checked for them."""
+    """The columns of a file: a misspelt one would be lost silently, so the file as a whole is checked for them."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: File) -> None:
+        self._file = file
         self._some: set[str] = set()
         self._every: set[str] | None = None
 
@@ -133,21 +115,21 @@ class Columns:
     def check(self) -> None:
         """Refuse the file when no row has a required column, or every row has an unknown one; a file without rows passes."""
         if self._every is not None:
-            _check_columns(self._path, self._some, self._every)
+            _check_columns(self._file, self._some, self._every)
 
 
-def _check_columns(path: Path, some: set[str], every: set[str]) -> None:
+def _check_columns(file: File, some: set[str], every: set[str]) -> None:
     """The whole file must have the required columns and may have no unknown one."""
-    require_columns(path, some, REQUIRED if "comparison_id" not in some else ("verdict",))
+    require_columns(file, some, REQUIRED if "comparison_id" not in some else ("verdict",))
     if unknown := sorted(every - COLUMNS):
         raise InputError(
             f"the native format has no column {examples(unknown)}",
-            where=str(path),
+            where=str(file),
             remedy=f"rename or remove it; the columns are {', '.join(sorted(COLUMNS))}",
         )
 
 
-def _judgment(row: Mapping[str, Any], default_slice: str | None) -> tuple[Pair | None, tuple[Vote, ...]]:
+def _judgment(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged]:
     if unknown := sorted(str(column) for column in row.keys() - COLUMNS):
         raise RowError("unknown_column", f"the native format has no column {examples(unknown)}")
     op = rows.choice(row, "op", OPS) or "assert"
@@ -155,8 +137,9 @@ def _judgment(row: Mapping[str, Any], default_slice: str | None) -> tuple[Pair |
     if op == "retract":
         if key is None:
             raise RowError("missing_judgment_id", "a judgment is taken back by its judgment_id")
-        return None, (Vote(None, key=key, op=op, revision=rows.whole_number(row, "revision"), event_time=rows.moment(row, "event_time")),)
-    return _pair(row, default_slice), (_vote(row, key),)
+        taken_back = Vote(None, key=key, op=op, revision=rows.whole_number(row, "revision"), event_time=rows.moment(row, "event_time"))
+        return (Judged(None, (taken_back,)),)
+    return (Judged(_pair(row, default_slice), (_vote(row, key),)),)
 
 
 def _pair(row: Mapping[str, Any], default_slice: str | None) -> Pair:

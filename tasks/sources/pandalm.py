@@ -18,12 +18,19 @@ from typing import Any
 
 from tasks.sources import rows
 from tasks.sources.files import json_array, listed, require_columns
-from tasks.sources.rows import Pair, Row, RowError, Vote
+from tasks.sources.format import Sample
+from tasks.sources.rows import Judged, Pair, Row, RowError, Vote
 
 FILE = "testset-v1.json.gz"
 ANNOTATORS = ("annotator1", "annotator2", "annotator3")
 COLUMNS = ("idx", "motivation_app", "cmp_key", "instruction", "input", "response1", "response2", *ANNOTATORS)
 VERDICTS = ("tie", "a", "b")
+DETECTED_BY = f"the file {FILE}, or the columns cmp_key, instruction, response1, response2 and annotator1 to annotator3"
+
+
+def recognises(sample: Sample) -> bool:
+    """Whether the rows are those of the test set, or a folder has it under the name of its release."""
+    return sample.has(*COLUMNS) or FILE in sample.files
 
 
 def files(path: Path) -> list[Path]:
@@ -41,7 +48,7 @@ def parse(path: Path, default_slice: str | None) -> Iterator[tuple[str, Row]]:
         yield file.name, rows.read_row(*row, make=lambda content: _judgments(content, default_slice))
 
 
-def _judgments(row: Mapping[str, Any], default_slice: str | None) -> tuple[Pair, tuple[Vote, ...]]:
+def _judgments(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged]:
     key = rows.required_name(row, "idx")
     models = (rows.name(row, "cmp_key") or "").split("_")
     pair = Pair(
@@ -54,7 +61,7 @@ def _judgments(row: Mapping[str, Any], default_slice: str | None) -> tuple[Pair,
         model_b=models[1] if len(models) == 2 else None,
     )
     votes = tuple(Vote(_verdict(row, annotator), annotator_id=annotator, key=f"{key}/{annotator}") for annotator in ANNOTATORS)
-    return pair, votes
+    return (Judged(pair, votes),)
 
 
 def _prompt(row: Mapping[str, Any]) -> list[rows.Message]:

@@ -1,4 +1,4 @@
-"""What every format gives: a source row as a comparison with judgments, or as a bad row with its reason."""
+"""What every format gives: a source row as comparisons with judgments, or as a bad row with its reason."""
 
 import json
 import math
@@ -34,7 +34,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One annotator's judgment of the row's pair, in the source's orientation."""
+    """One annotator's judgment of a pair, in the source's orientation."""
 
     verdict: str | None
     """None only where the judgment is taken back."""
@@ -53,7 +53,7 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A pair and what was said of it."""
+    """A pair and what annotators said of it."""
 
     pair: Pair | None
     """None where judgments are taken back by their own ids."""
@@ -62,7 +62,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class GoodRow:
-    """A source row that could be read; most give one pair, a ranking gives several."""
+    """A source row that could be read: one judged pair, or several where the row is a ranking or holds ratings."""
 
     number: int
     raw: str
@@ -89,16 +89,24 @@ class RowError(Exception):
         super().__init__(detail)
         self.reason, self.detail = reason, detail
 
+    def bad_row(self, number: int, raw: str) -> BadRow:
+        """The row that has the value; a reason or detail that quotes broken text is made printable."""
+        reason, detail = (text.encode("utf-8", "backslashreplace").decode() for text in (self.reason, self.detail))
+        return BadRow(number, raw, reason, detail)
 
-def read_row(number: int, raw: str, content: Any, make: Callable[[Mapping[str, Any]], tuple[Pair | None, tuple[Vote, ...]]]) -> Row:
-    """One row from its parsed content: `make` gives the pair and the votes, or raises a `RowError`."""
+
+Make = Callable[[Mapping[str, Any]], tuple[Judged, ...]]
+"""Gives what a row's content says, or raises a `RowError`."""
+
+
+def read_row(number: int, raw: str, content: Any, make: Make) -> Row:
+    """One row from its parsed content."""
     if not isinstance(content, dict):
         return BadRow(number, raw, "not_a_row", f"expected named values, found {_kind(content)}")
     try:
-        pair, votes = make(content)
+        return GoodRow(number, raw, make(content))
     except RowError as error:
-        return BadRow(number, raw, error.reason, error.detail)
-    return GoodRow(number, raw, (Judged(pair, votes),))
+        return error.bad_row(number, raw)
 
 
 def raw_text(content: object) -> str:
@@ -225,7 +233,7 @@ def _no_prompt(column: str) -> list[Message]:
 
 
 def _invalid(column: str, detail: str) -> RowError:
-    return RowError(f"invalid_{column}", f"{column}: {detail}".encode("utf-8", "backslashreplace").decode())
+    return RowError(f"invalid_{column}", f"{column}: {detail}")
 
 
 def _kind(value: object) -> str:

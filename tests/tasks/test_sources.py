@@ -14,8 +14,21 @@ import pytest
 
 from data_contracts.errors import InputError
 from tasks.sources import FORMATS
-from tasks.sources.rows import BadRow, GoodRow, Pair, Row, Vote
+from tasks.sources.rows import BadRow, GoodRow, Judged, Pair, Row, Vote
 from tests.tasks.deliveries import SHARED, needs_llmfao, needs_pandalm, row, write_rows
+
+
+def only(parsed: Row) -> Judged:
+    """What a row says that holds one judged pair."""
+    assert isinstance(parsed, GoodRow)
+    (judged,) = parsed.judged
+    return judged
+
+
+def pairs_of(path: Path, form: str) -> list[Pair]:
+    """The pairs of the rows that could be read."""
+    judged = [only(one) for one in parse(path, form) if isinstance(one, GoodRow)]
+    return [one.pair for one in judged if one.pair]
 
 
 def parse(path: Path, form: str = "native", default_slice: str | None = None) -> list[Row]:
@@ -52,8 +65,7 @@ WRITERS = {
 def test_every_native_file_kind_gives_the_same_row(name: str, tmp_path: Path) -> None:
     WRITERS[name](tmp_path / name)
     (parsed,) = parse(tmp_path / name)
-    assert isinstance(parsed, GoodRow)
-    assert (parsed.number, parsed.judged[0].pair, parsed.judged[0].votes) == (1, FULL_PAIR, (FULL_VOTE,))
+    assert (parsed.number, only(parsed)) == (1, Judged(FULL_PAIR, (FULL_VOTE,)))
 
 
 def test_messages_are_kept_and_a_folder_is_read_by_name(tmp_path: Path) -> None:
@@ -63,10 +75,9 @@ def test_messages_are_kept_and_a_folder_is_read_by_name(tmp_path: Path) -> None:
     write_rows(tmp_path / ".hidden.jsonl", [row()])
     parsed = list(FORMATS["native"].parse(tmp_path, "fallback"))
     assert [name for name, _ in parsed] == ["b.jsonl", "deep/a.jsonl"]
-    first = parsed[0][1]
-    assert isinstance(first, GoodRow)
-    assert first.judged[0].pair is not None
-    assert (first.judged[0].pair.prompt, first.judged[0].pair.slice) == (messages, "fallback")
+    pair = only(parsed[0][1]).pair
+    assert pair is not None
+    assert (pair.prompt, pair.slice) == (messages, "fallback")
 
 
 BAD_ROWS: dict[str, tuple[Any, str]] = {
@@ -121,8 +132,7 @@ def test_a_csv_record_with_other_fields_or_bytes_is_bad(tmp_path: Path) -> None:
     header = b"prompt,response_a,response_b,verdict,annotator_id\n"
     (tmp_path / "rows.csv").write_bytes(header + b'p,x,"y\nz",a,\n\np,x,y\np,\xff,y,a,kim\n' + b"p,x," + b"y" * 200_000 + b",a,kim\n")
     good, short, bytes_, long = parse(tmp_path / "rows.csv")
-    assert isinstance(good, GoodRow)
-    assert good.judged[0].votes == (Vote("a"),)
+    assert only(good).votes == (Vote("a"),)
     assert isinstance(short, BadRow)
     assert isinstance(bytes_, BadRow)
     assert (short.reason, short.number, bytes_.reason) == ("wrong_number_of_fields", 2, "invalid_response_a")
@@ -130,14 +140,14 @@ def test_a_csv_record_with_other_fields_or_bytes_is_bad(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "a missing file": ("rows.jsonl", None, "is missing"),
+    "a missing file": ("rows.jsonl", None, "no file"),
     "a missing column": ("rows.jsonl", json.dumps({"prompt": "p", "response_a": "", "verdict": "a"}), "no column response_b"),
     "an unknown column in every row": ("rows.jsonl", json.dumps(row(rater="kim")), "no column rater"),
     "a CSV file without header": ("rows.csv", "", "no header"),
-    "a CSV file with another column": ("rows.csv", "prompt,response_a,response_b,verdict,rater\n", "no column rater"),
+    "a CSV file with another column": ("rows.csv", "prompt,response_a,response_b,verdict,rater\np,x,y,a,kim\n", "no column rater"),
     "no Parquet": ("rows.parquet", "hello", "cannot be read"),
     "no gzip": ("rows.jsonl.gz", "hello", "cannot be read"),
-    "another kind of file": ("rows.txt", "hello", "ends in"),
+    "another kind of file": ("rows.txt", "hello", "no file ending in"),
 }
 
 
@@ -184,9 +194,8 @@ def test_llmfao_keeps_ids_and_sides_and_says_what_it_lacks(tmp_path: Path) -> No
         "4,8,1,2,58,,One,Two",
     ]
     good, *bad = parse(write_llmfao(tmp_path / "llmfao", "\n".join(lines)), "llmfao")
-    assert isinstance(good, GoodRow)
-    assert good.judged[0].pair == Pair([{"role": "user", "content": "Say hi."}], "", "Hi!", "talk", "0", "Two", "One")
-    assert good.judged[0].votes == (Vote("b", "58", presented_first="a"),)
+    assert only(good).pair == Pair([{"role": "user", "content": "Say hi."}], "", "Hi!", "talk", "0", "Two", "One")
+    assert only(good).votes == (Vote("b", "58", presented_first="a"),)
     assert [one.reason for one in bad if isinstance(one, BadRow)] == [
         "unknown_prompt",
         "unknown_response",
@@ -224,9 +233,8 @@ def write_pandalm(path: Path, content: object) -> Path:
 
 def test_pandalm_gives_three_judgments_a_row(tmp_path: Path) -> None:
     (good,) = parse(write_pandalm(tmp_path / "testset-v1.json.gz", [PANDALM | {"input": "Now."}]).parent, "pandalm")
-    assert isinstance(good, GoodRow)
-    assert good.judged[0].pair == Pair([{"role": "user", "content": "Do.\n\nNow."}], "", "Done.", "Mail", "5", "x-1", "y-2")
-    assert [(vote.verdict, vote.annotator_id, vote.key) for vote in good.judged[0].votes] == [
+    assert only(good).pair == Pair([{"role": "user", "content": "Do.\n\nNow."}], "", "Done.", "Mail", "5", "x-1", "y-2")
+    assert [(vote.verdict, vote.annotator_id, vote.key) for vote in only(good).votes] == [
         ("tie", "annotator1", "5/annotator1"),
         ("a", "annotator2", "5/annotator2"),
         ("b", "annotator3", "5/annotator3"),
@@ -236,9 +244,9 @@ def test_pandalm_gives_three_judgments_a_row(tmp_path: Path) -> None:
 def test_pandalm_verdicts_on_a_lost_text_are_kept_and_other_defects_are_not(tmp_path: Path) -> None:
     changes = [{"response1": True}, {"response2": 7}, {"annotator2": 3}, {"annotator2": True}, {"annotator3": "1"}, {"instruction": ""}]
     lost, *bad = parse(write_pandalm(tmp_path / "x.json.gz", [PANDALM | change for change in changes] + [7]), "pandalm")
-    assert isinstance(lost, GoodRow)
-    assert lost.judged[0].pair is not None
-    assert (lost.judged[0].pair.response_a, len(lost.judged[0].votes)) == (None, 3)
+    judged = only(lost)
+    assert judged.pair is not None
+    assert (judged.pair.response_a, len(judged.votes)) == (None, 3)
     reasons = ["invalid_response2", "invalid_annotator2", "invalid_annotator2", "invalid_annotator3", "missing_instruction", "not_a_row"]
     assert [one.reason for one in bad if isinstance(one, BadRow)] == reasons
 
@@ -251,19 +259,19 @@ def test_pandalm_refuses_another_file(content: object, tmp_path: Path) -> None:
 
 @needs_llmfao
 def test_the_real_llmfao_has_the_counts_of_its_note() -> None:
-    parsed = [one for one in parse(SHARED / "llmfao", "llmfao") if isinstance(one, GoodRow)]
-    votes = Counter(vote.verdict for one in parsed for vote in one.judged[0].votes)
+    parsed = [only(one) for one in parse(SHARED / "llmfao", "llmfao") if isinstance(one, GoodRow)]
+    votes = Counter(vote.verdict for one in parsed for vote in one.votes)
     assert len(parsed) == 8931
     assert votes["a"] + votes["b"] == 5460
-    assert len({vote.annotator_id for one in parsed for vote in one.judged[0].votes}) == 124
-    assert len({one.judged[0].pair.key for one in parsed if one.judged[0].pair}) == 2139
+    assert len({vote.annotator_id for one in parsed for vote in one.votes}) == 124
+    assert len({one.pair.key for one in parsed if one.pair}) == 2139
 
 
 @needs_pandalm
 def test_the_real_pandalm_has_the_counts_of_its_note() -> None:
-    pairs = [one.judged[0].pair for one in parse(SHARED / "pandalm", "pandalm") if isinstance(one, GoodRow) and one.judged[0].pair]
+    pairs = pairs_of(SHARED / "pandalm", "pandalm")
     assert len(pairs) == 999
     assert (sum(pair.response_a is None for pair in pairs), sum(pair.response_b is None for pair in pairs)) == (4, 2)
     assert (sum(pair.response_a == "" for pair in pairs), sum(pair.response_b == "" for pair in pairs)) == (29, 25)
-    assert len({pair.prompt[0]["content"] for pair in pairs}) == 170
+    assert len({pair.prompt[0]["content"] for pair in pairs if pair.prompt}) == 170
     assert len({(pair.model_a, pair.model_b) for pair in pairs}) == 10
