@@ -1,7 +1,7 @@
 """The feedback lake: append-only batches of comparisons, judgments and quarantined rows, one per ingest that met something new.
 
     <root>/batches/ingest_date=YYYY-MM-DD/<first 16 digits of the digest>/
-        comparisons.parquet  judgments.parquet  quarantine.parquet  delivery.json  manifest.json
+        comparisons.parquet  judgments.parquet  quarantine.parquet  findings.parquet  delivery.json  manifest.json
 
 A batch is published like any artifact and never changed. When it landed (`created_at` in its manifest) is no column of its
 rows, so the same delivery makes the same bytes on any day.
@@ -19,6 +19,7 @@ from data_contracts.manifest import MANIFEST_NAME, Identity
 BATCH = "feedback_batch"
 SNAPSHOT_FILE = "snapshot.json"
 COMPARISONS, JUDGMENTS, QUARANTINED = "comparisons.parquet", "judgments.parquet", "quarantine.parquet"
+FINDINGS = "findings.parquet"
 
 
 class FeedbackLake:
@@ -67,7 +68,7 @@ class FeedbackLake:
             IntegrityError: a batch of the snapshot is not in the lake.
         """
         digests: list[str] = json.loads(snapshot.file(SNAPSHOT_FILE).read_text())["batches"]
-        places = {batch.digest: batch.path for batch in self.batches()}
+        places = {digest: batch.path for batch in self.batches() for digest in digests_of(batch)}
         if missing := [digest[:SHORT] for digest in digests if digest not in places]:
             raise IntegrityError(
                 f"the lake lacks batches of snapshot {snapshot.short_id}: {examples(missing)}",
@@ -75,6 +76,11 @@ class FeedbackLake:
                 remedy="bring the batches' directories back, or make a new snapshot",
             )
         return [places[digest] for digest in digests]
+
+
+def digests_of(batch: Artifact) -> list[str]:
+    """Every digest that a snapshot may know a batch by: as published, and as redacted since."""
+    return [batch.digest, *(redaction.digest for redaction in batch.manifest.redactions)]
 
 
 def ingest_time(batch: Artifact) -> datetime:

@@ -77,6 +77,7 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
         "preferences": artifacts["preferences"].manifest.headline,
         "contracts": artifacts["contracts"].manifest.headline,
+        "findings": pl.read_parquet(artifacts["contracts"].file("findings.parquet")).to_dicts(),
         "examples": examples(tables["samples"], config.examples_per_slice),
         "plots": plots(tables, metrics),
         "artifacts": [{"role": role, "kind": a.kind, "id": a.id, "digest": a.digest} for role, a in artifacts.items()],

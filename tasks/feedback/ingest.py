@@ -14,12 +14,14 @@ from pydantic import Field, model_validator
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.errors import IntegrityError, RecipeError
-from data_contracts.feedback_lake import BATCH, COMPARISONS, JUDGMENTS, QUARANTINED, FeedbackLake
+from data_contracts.feedback_lake import BATCH, COMPARISONS, FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, InputRef, file_hash, library_versions
 from data_contracts.parquet import write_records
-from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE
+from data_contracts.records import COMPARISON, FINDING, JUDGMENT, QUARANTINE
+from data_contracts.tombstones import Tombstones
 from tasks.feedback.reconcile import Reconciled, SourceRow, reconcile
+from tasks.feedback.screening import PrivacyConfig, Screening
 from tasks.sources import FORMATS
 from tasks.stage import StageConfig, stage
 
@@ -41,6 +43,7 @@ class IngestConfig(StageConfig):
     """The sources of feedback."""
 
     sources: tuple[SourceConfig, ...] = Field(default=(), description="what is read every night")
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig, description="private data in texts, and the annotators' names")
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "IngestConfig":
@@ -68,11 +71,12 @@ def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = Non
     if not sources:
         raise RecipeError("there is no source of feedback", remedy="add [[ingest.sources]] to the recipe")
     lake = FeedbackLake(home.lake)
-    identity = _identity(sources, simulated)
-    return lake.land(identity, lambda directory: _write_batch(directory, identity, sources, lake))
+    identity = _identity(sources, simulated, config.privacy)
+    screening = Screening(config.privacy, Tombstones(home.tombstones).blocked())
+    return lake.land(identity, lambda directory: _write_batch(directory, identity, sources, lake, screening))
 
 
-def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None) -> Identity:
+def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None, privacy: PrivacyConfig) -> Identity:
     """What decides a batch: its sources' settings and the bytes of their files, wherever these lie."""
     inputs = [] if simulated is None else [simulated.manifest.as_input(SIMULATED)]
     for source in sources:
@@ -81,8 +85,8 @@ def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None) -> Id
     return Identity(
         kind=BATCH,
         code_version=code_version("tasks.feedback.ingest"),
-        libraries=library_versions(("polars", "pyarrow")),
-        config={"sources": [source.model_dump(exclude={"path"}) for source in sources]},
+        libraries=library_versions(("phonenumbers", "polars", "pyarrow")),
+        config={"sources": [source.model_dump(exclude={"path"}) for source in sources], "privacy": privacy.pinned()},
         inputs=tuple(inputs),
     )
 
@@ -93,19 +97,23 @@ def _file_ref(source: SourceConfig, path: Path) -> InputRef:
     return InputRef(role=f"{source.name}/{name}", kind="file", id=name, digest=file_hash(path))
 
 
-def _write_batch(directory: Path, identity: Identity, sources: Sequence[SourceConfig], lake: FeedbackLake) -> Headline:
-    rows = [row for source in sources for row in _rows(source)]
-    found = reconcile(rows, [batch.path for batch in lake.accepted()])
+def _write_batch(
+    directory: Path, identity: Identity, sources: Sequence[SourceConfig], lake: FeedbackLake, screening: Screening
+) -> Headline:
+    rows = [row for source in sources for row in _rows(source, screening)]
+    found = screening.without_forgotten(rows, reconcile(rows, [batch.path for batch in lake.accepted()]))
     write_records(COMPARISON, found.comparisons.to_arrow(), directory / COMPARISONS)
     write_records(JUDGMENT, found.judgments.to_arrow(), directory / JUDGMENTS)
     write_records(QUARANTINE, found.quarantine.to_arrow(), directory / QUARANTINED)
+    write_records(FINDING, FINDING.table(screening.findings()), directory / FINDINGS)
     files = _per_file(rows, found)
     (directory / "delivery.json").write_text(json.dumps({"identity": identity.id, "files": files}, indent=2) + "\n")
-    return _headline(files, found)
+    return _headline(files, found) | {"private_data_findings": screening.n_findings}
 
 
-def _rows(source: SourceConfig) -> Iterator[SourceRow]:
-    for file, row in FORMATS[source.format].parse(Path(source.path), source.slice):
+def _rows(source: SourceConfig, screening: Screening) -> Iterator[SourceRow]:
+    parsed = FORMATS[source.format].parse(Path(source.path), source.slice)
+    for file, row in screening.rows(source.name, source.slice, parsed):
         yield SourceRow(source.name, file, row)
 
 
@@ -124,7 +132,7 @@ def _per_file(rows: Sequence[SourceRow], found: Reconciled) -> list[FileCounts]:
     return files
 
 
-def _headline(files: Sequence[FileCounts], found: Reconciled) -> Headline:
+def _headline(files: Sequence[FileCounts], found: Reconciled) -> dict[str, int]:
     rows = {name: sum(int(file[name]) for file in files) for name in ("rows_read", *(f"rows_{fate}" for fate in FATES))}
     return rows | {"judgments": found.judgments.height, "comparisons": found.comparisons.height}
 

@@ -1,11 +1,11 @@
 """Private data in texts: e-mail addresses, phone numbers, payment cards, IBANs, IP addresses and secrets, found and redacted.
 
-A cheap regular expression (`may_hold`, over whole columns at once) says which texts are worth a closer look; then each kind has a detector that checks
-what can be checked: check digits, lengths by country, ranges of addresses, entropy. Rather a few misses than many false alarms: names,
-postal addresses and bare runs of digits are not looked for.
+A cheap look at whole columns (`may_hold`) says which texts are worth a closer one; then each kind has a detector that checks what can
+be checked: check digits, lengths by country, ranges of addresses, entropy. Rather a few misses than many false alarms: names, postal
+addresses and bare runs of digits are not looked for.
 
-Addresses that are reserved for examples (`example.com`, 203.0.113.0/24, 555-01xx) count, since a text cannot tell whom they stand for. Addresses that
-mean every machine's own network (127.0.0.1, 192.168.…, fe80::…) do not.
+Addresses that are reserved for examples (`example.com`, 203.0.113.0/24, 555-01xx) count, since a text cannot tell whom they stand
+for. Addresses that mean every machine's own network (127.0.0.1, 192.168.…, fe80::…) do not.
 """
 
 import math
@@ -152,21 +152,19 @@ def luhn(digits: str) -> bool:
 
 
 IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}")
-IBAN_LENGTHS = dict(
-    part.split(":")
-    for part in (
-        "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BI:27 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 DJ:27 DK:18 DO:28 EE:20 EG:29 "
-        "ES:24 FI:18 FK:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HN:28 HR:21 HU:28 IE:22 IL:23 IQ:23 IS:26 IT:27 JO:30 KW:30 KZ:20 "
-        "LB:28 LC:32 LI:21 LT:20 LU:20 LV:21 LY:25 MC:27 MD:24 ME:22 MK:19 MN:20 MR:27 MT:31 MU:30 NI:28 NL:18 NO:15 OM:23 PK:24 PL:28 PS:29 "
-        "PT:25 QA:29 RO:24 RS:22 RU:33 SA:24 SC:31 SD:18 SE:24 SI:19 SK:24 SM:27 SO:23 ST:25 SV:28 TL:23 TN:24 TR:26 UA:29 VA:22 VG:24 XK:20 YE:30"
-    ).split()
+IBAN_REGISTRY = (
+    "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 FK18 "
+    "FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 "
+    "LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 "
+    "SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30"
 )
+IBAN_LENGTHS = {country: int(length) for country, length in re.findall(r"([A-Z]{2})(\d\d)", IBAN_REGISTRY)}
 """Characters of an IBAN by country, after the registry that SWIFT publishes."""
 
 
 def _ibans(text: str, _: str) -> Places:
     for match in IBAN.finditer(text):
-        length, end, count = int(IBAN_LENGTHS.get(match.group()[:2], "0")), match.start(), 0
+        length, end, count = IBAN_LENGTHS.get(match.group()[:2], 0), match.start(), 0
         while count < length and end < match.end():
             count, end = count + text[end].isalnum(), end + 1
         whole = length and count == length and not text[end : end + 1].isalnum()
@@ -227,7 +225,7 @@ def _secrets(text: str, _: str) -> Places:
 
 
 def _looks_random(text: str) -> bool:
-    return bool(re.search(r"\d", text) and re.search("[A-Za-z]", text) or "KEY--" in text) and entropy(text) >= LEAST_ENTROPY
+    return bool((re.search(r"\d", text) and re.search("[A-Za-z]", text)) or "KEY--" in text) and entropy(text) >= LEAST_ENTROPY
 
 
 def entropy(text: str) -> float:

@@ -49,7 +49,7 @@ def take_snapshot(home: Home, config: SnapshotConfig) -> Made:
 
 
 def _write_snapshot(directory: Path, batches: Sequence[Artifact], judgments: int) -> Headline:
-    (directory / SNAPSHOT_FILE).write_text(json.dumps({"batches": [batch.digest for batch in batches]}, indent=2) + "\n")
+    (directory / SNAPSHOT_FILE).write_text(json.dumps({"batches": [batch.manifest.present_digest for batch in batches]}, indent=2) + "\n")
     comparisons = current_comparisons([batch.path for batch in batches])
     return {"batches": len(batches), "judgments": judgments, "comparisons": comparisons.num_rows}
 
