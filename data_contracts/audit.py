@@ -140,7 +140,7 @@ _ARTIFACT = pa.schema(
 _FILE = pa.schema([("artifact_id", pa.string()), ("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
 _LINEAGE = pa.schema([(n, pa.string()) for n in ("artifact_id", "kind", "role", "input_kind", "input_id", "input_digest")])
 _TOMBSTONE = pa.schema(
-    [(n, pa.string()) for n in ("tombstone", "at", "completed_at", "reason")]
+    [(n, pa.string()) for n in ("tombstone", "requested_at", "completed_at", "reason")]
     + [(n, pa.int64()) for n in ("annotators", "judgments", "prompts", "artifacts", "models")]
     + [("rows", pa.string()), ("trained_models", pa.string())]
 )
@@ -188,7 +188,7 @@ def _aliases(home: Home) -> Iterator[dict[str, Any]]:
 def _tombstones(home: Home) -> Iterator[dict[str, Any]]:
     for stone in Tombstones(home.tombstones):
         counts = {"judgments": len(stone.judgments), "prompts": len(stone.prompts), "artifacts": len(stone.redacted)}
-        told = {"tombstone": stone.id, "at": stone.at, "completed_at": stone.completed_at, "reason": stone.reason}
+        told = {"tombstone": stone.id, "requested_at": stone.at, "completed_at": stone.completed_at, "reason": stone.reason}
         models = {"models": len(stone.trained), "trained_models": json.dumps([model.model_dump() for model in stone.trained])}
         yield {**told, **counts, **models, "annotators": len(stone.annotators), "rows": json.dumps(stone.rows)}
 

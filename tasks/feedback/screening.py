@@ -108,7 +108,7 @@ class Screening:
         elif isinstance(row, BadRow) and look:
             self._count(source, default_slice or source, "raw", find(row.raw, self._config.phone_region))
         if (look and self._redacted) or self._key or self._blocked:
-            row = replace(row, raw=self._raw(row.raw))
+            row = replace(row, raw=self._raw(source, row.raw))
         if isinstance(row, BadRow):
             return replace(row, detail=self._detail(row)) if look or self._key or self._blocked else row
         return replace(row, votes=tuple(map(self._vote, row.votes))) if self._key or self._blocked else row
@@ -135,7 +135,8 @@ class Screening:
         bring = {place for frame in (judgments, comparisons) for place in frame.select(where).iter_rows()}
         places = [(delivered.source, delivered.file, delivered.row.number) for delivered in rows]
         fates = ["known" if fate == "accepted" and place not in bring else fate for place, fate in zip(places, found.fates, strict=True)]
-        return replace(found, judgments=judgments, comparisons=comparisons, fates=fates)
+        detail = pl.when(pl.col("raw") == FORGOTTEN).then(pl.lit(FORGOTTEN)).otherwise(pl.col("detail")).alias("detail")
+        return replace(found, judgments=judgments, comparisons=comparisons, quarantine=found.quarantine.with_columns(detail), fates=fates)
 
     def _texts_screened(self, source: str, slice_name: str, row: GoodRow, pair: Pair) -> Row:
         found = {column: find(text, self._config.phone_region) for column, text in _texts(row)}
@@ -170,7 +171,7 @@ class Screening:
     def _pseudonym(self, name: str | None) -> str | None:
         return name if name is None or self._key is None else pseudonym(self._key, name)
 
-    def _raw(self, raw: str) -> str:
+    def _raw(self, source: str, raw: str) -> str:
         """A raw row as it may be kept in the quarantine."""
         blocked = self._blocked
         try:
@@ -184,21 +185,23 @@ class Screening:
                 if blocked.holds(blocked.texts, raw) or any(blocked.holds(blocked.annotators, word) for word in _words(raw))
                 else raw
             )
-        if blocked and self._was_forgotten(content):
+        if blocked and self._was_forgotten(source, content):
             return FORGOTTEN
         told = self._screened(content)
         raw = raw if told == content else raw_text(told)
         return FORGOTTEN if blocked.holds(blocked.texts, raw) else raw
 
-    def _was_forgotten(self, content: object, name: str = "") -> bool:
-        """Whether a raw row tells of a forgotten annotator or holds a forgotten prompt."""
+    def _was_forgotten(self, source: str, content: object, name: str = "") -> bool:
+        """Whether a raw row tells of a forgotten annotator, names a forgotten judgment or holds a forgotten prompt."""
         if isinstance(content, dict):
-            return any(self._was_forgotten(value, str(key)) for key, value in content.items())
+            return any(self._was_forgotten(source, value, str(key)) for key, value in content.items())
         blocked = self._blocked
         if isinstance(content, list):
-            return blocked.holds(blocked.texts, content) or any(self._was_forgotten(value, name) for value in content)
+            return blocked.holds(blocked.texts, content) or any(self._was_forgotten(source, value, name) for value in content)
+        own_ids = (content, self._pseudonym(str(content))) if name == "judgment_id" else ()
+        judgment = any(blocked.holds(blocked.judgments, f"{source}/{own_id}") for own_id in own_ids)
         people = PEOPLE.search(name) is not None and blocked.holds(blocked.annotators, str(content))
-        return people or (isinstance(content, str) and blocked.holds(blocked.texts, content))
+        return judgment or people or (isinstance(content, str) and blocked.holds(blocked.texts, content))
 
     def _screened(self, content: Any, name: str = "") -> Any:
         """A raw row's content with its texts redacted and its people under pseudonyms."""
