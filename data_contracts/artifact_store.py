@@ -81,6 +81,14 @@ def open_artifact(path: Path) -> Artifact:
         ) from error
 
 
+def sweep(staging: Path) -> None:
+    """Remove what processes of this machine that are gone left unfinished."""
+    for left in staging.glob(f"*-{socket.gethostname()}-*-*"):
+        pid = left.name.rsplit("-", 2)[1]
+        if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc/self").exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def publish(identity: Identity, build: Callable[[Path], Headline], *, staging: Path, place: Callable[[Manifest], Path]) -> Artifact:
     """Build an artifact aside and rename it into place.
 
@@ -96,7 +104,7 @@ def publish(identity: Identity, build: Callable[[Path], Headline], *, staging: P
     Raises:
         StorageError: the disk is full or cannot be written; nothing is left behind.
     """
-    _sweep(staging)
+    sweep(staging)
     aside = staging / f"{identity.id[:SHORT]}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     started = time.monotonic()
     try:
@@ -159,22 +167,14 @@ def _rename(aside: Path, destination: Path) -> None:
     _flush(destination.parent)
 
 
-def _sweep(staging: Path) -> None:
-    """Remove what processes of this machine that are gone left unfinished."""
-    for left in staging.glob(f"*-{socket.gethostname()}-*-*"):
-        pid = left.name.rsplit("-", 2)[1]
-        if pid.isdigit() and not Path("/proc", pid).exists() and Path("/proc/self").exists():
-            shutil.rmtree(left, ignore_errors=True)
-
-
 def verify(artifact: Artifact) -> list[str]:
-    """Re-hash an artifact; the differences found, in words (an empty list: it is as published)."""
+    """Re-hash an artifact; the differences found, in words (an empty list: it is as published, or as redacted since)."""
     manifest, wrong = artifact.manifest, []
     if manifest.id != manifest.identity.id:
         wrong.append("the id does not follow from the manifest's identity")
     if manifest.digest != digest_of(manifest.files):
         wrong.append("the digest does not follow from the manifest's file list")
-    known = {entry.path: entry for entry in manifest.files}
+    known = {entry.path: entry for entry in manifest.present_files}
     present = {p.relative_to(artifact.path).as_posix() for p in artifact.path.rglob("*") if p.is_file()} - {MANIFEST_NAME}
     wrong += [f"{path} is missing" for path in sorted(known.keys() - present)]
     wrong += [f"{path} was added" for path in sorted(present - known.keys())]

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact
-from data_contracts.feedback_lake import JUDGMENTS, QUARANTINED, FeedbackLake, files_of, ingest_time
+from data_contracts.feedback_lake import FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake, files_of, ingest_time
 from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments
-from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE
+from data_contracts.records import COMPARISON, FINDING, JUDGMENT, QUARANTINE
 from data_contracts.registry import ALIASES, lines
+from data_contracts.tombstones import Tombstones
 
 STORAGE_VERSION = "v1.0.0"
 """Written so that DuckDB clients of version 1 can read it, too."""
@@ -73,6 +74,8 @@ def rebuild_audit_database(home: Home) -> Path:
         _add_rows(connection, "aliases", "one row per move of an alias", _ALIAS, _aliases(home))
         _add_rows(connection, "artifacts", "one row per artifact or batch", _ARTIFACT, map(_artifact_row, artifacts))
         _add_rows(connection, "files", "one row per file of an artifact", _FILE, _files(artifacts))
+        _add_rows(connection, "tombstones", "one row per request to forget, without its content", _TOMBSTONE, _tombstones(home))
+        _add_rows(connection, "redactions", "one row per artifact, file and request to forget", _REDACTION, _redactions(artifacts))
         _add_rows(connection, "lineage", "one row per artifact and input; follow input_id to go back", _LINEAGE, _lineage(artifacts))
         for table in STAGE_TABLES:
             _add_stage_table(connection, table, [artifact for artifact in artifacts if artifact.kind == table.kind])
@@ -88,9 +91,13 @@ def _add_feedback(connection: duckdb.DuckDBPyConnection, lake: FeedbackLake) -> 
     paths = [batch.path for batch in batches]
     rows = [_batch_row(batch) for batch in batches]
     _add_rows(connection, "batches", "one row per batch of the lake", _BATCH, rows)
-    for name, kind, file in (("judgment_revisions", JUDGMENT, JUDGMENTS), ("quarantine", QUARANTINE, QUARANTINED)):
-        if paths:
-            connection.execute(f"create table {name} as {_WITH_BATCH}", {"files": files_of(paths, file)})
+    for name, kind, file in (
+        ("judgment_revisions", JUDGMENT, JUDGMENTS),
+        ("quarantine", QUARANTINE, QUARANTINED),
+        ("findings", FINDING, FINDINGS),
+    ):
+        if files := [path for path in files_of(paths, file) if Path(path).exists()]:
+            connection.execute(f"create table {name} as {_WITH_BATCH}", {"files": files})
         else:
             _create(connection, name, pa.Table.from_pylist([], pa.schema([pa.field("batch", pa.string()), *kind.schema])))
         _document(connection, name, f"{kind.grain}, as it came", kind.schema)
@@ -136,6 +143,14 @@ _ARTIFACT = pa.schema(
 )
 _FILE = pa.schema([("artifact_id", pa.string()), ("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
 _LINEAGE = pa.schema([(n, pa.string()) for n in ("artifact_id", "kind", "role", "input_kind", "input_id", "input_digest")])
+_TOMBSTONE = pa.schema(
+    [(n, pa.string()) for n in ("tombstone", "requested_at", "completed_at", "reason")]
+    + [(n, pa.int64()) for n in ("annotators", "judgments", "prompts", "artifacts", "models")]
+    + [("rows", pa.string()), ("trained_models", pa.string())]
+)
+_REDACTION = pa.schema(
+    [(n, pa.string()) for n in ("artifact_id", "kind", "tombstone", "path", "sha256_before", "sha256")] + [("rows", pa.int64())]
+)
 _COUNTS = ("rows_read", "rows_accepted", "rows_quarantined", "rows_known", "judgments", "comparisons")
 _BATCH = pa.schema(
     [("batch", pa.string()), ("artifact_id", pa.string()), ("ingest_time", pa.timestamp("us", tz="UTC"))]
@@ -172,6 +187,26 @@ def _aliases(home: Home) -> Iterator[dict[str, Any]]:
         for alias in ALIASES:
             for entry in registry.history(alias):
                 yield {"line": line, "alias": alias, **entry.model_dump()}
+
+
+def _tombstones(home: Home) -> Iterator[dict[str, Any]]:
+    for stone in Tombstones(home.tombstones):
+        counts = {"judgments": len(stone.judgments), "prompts": len(stone.prompts), "artifacts": len(stone.redacted)}
+        told = {"tombstone": stone.id, "requested_at": stone.at, "completed_at": stone.completed_at, "reason": stone.reason}
+        models = {"models": len(stone.trained), "trained_models": json.dumps([model.model_dump() for model in stone.trained])}
+        yield {**told, **counts, **models, "annotators": len(stone.annotators), "rows": json.dumps(stone.rows)}
+
+
+def _redactions(artifacts: Iterable[Artifact]) -> Iterator[dict[str, Any]]:
+    for artifact in artifacts:
+        before = {entry.path: entry.sha256 for entry in artifact.manifest.files}
+        for redaction in artifact.manifest.redactions:
+            for entry in redaction.files:
+                if entry.sha256 != before[entry.path]:
+                    here = {"artifact_id": artifact.id, "kind": artifact.kind, "tombstone": redaction.tombstone, "path": entry.path}
+                    counted = {"sha256_before": before[entry.path], "sha256": entry.sha256, "rows": redaction.rows.get(entry.path, 0)}
+                    yield here | counted
+                before[entry.path] = entry.sha256
 
 
 def _artifact_row(artifact: Artifact) -> dict[str, Any]:

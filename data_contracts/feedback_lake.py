@@ -1,7 +1,7 @@
 """The feedback lake: append-only batches of comparisons, judgments and quarantined rows, one per ingest that met something new.
 
     <root>/batches/ingest_date=YYYY-MM-DD/<first 16 digits of the digest>/
-        comparisons.parquet  judgments.parquet  quarantine.parquet  delivery.json  manifest.json
+        comparisons.parquet  judgments.parquet  quarantine.parquet  findings.parquet  delivery.json  manifest.json
 
 A batch is published like any artifact and never changed. When it landed (`created_at` in its manifest) is no column of its
 rows, so the same delivery makes the same bytes on any day.
@@ -20,6 +20,7 @@ from data_contracts.manifest import MANIFEST_NAME, Identity
 BATCH = "feedback_batch"
 SNAPSHOT_FILE = "snapshot.json"
 COMPARISONS, JUDGMENTS, QUARANTINED = "comparisons.parquet", "judgments.parquet", "quarantine.parquet"
+FINDINGS = "findings.parquet"
 
 
 class Pinned(NamedTuple):
@@ -78,7 +79,7 @@ class FeedbackLake:
         """
         content = json.loads(snapshot.file(SNAPSHOT_FILE).read_text())
         digests: list[str] = content["batches"]
-        places = {batch.digest: batch.path for batch in self.batches()}
+        places = {digest: batch.path for batch in self.batches() for digest in digests_of(batch)}
         if missing := [digest[:SHORT] for digest in digests if digest not in places]:
             raise IntegrityError(
                 f"the lake lacks batches of snapshot {snapshot.short_id}: {examples(missing)}",
@@ -92,6 +93,11 @@ def files_read(batch: Artifact) -> list[dict[str, Any]]:
     """The files that a batch was read from, each with its source and its counts of rows."""
     files: list[dict[str, Any]] = json.loads(batch.file("delivery.json").read_text())["files"]
     return files
+
+
+def digests_of(batch: Artifact) -> list[str]:
+    """Every digest that a snapshot may know a batch by: as published, and as redacted since."""
+    return [batch.digest, *(redaction.digest for redaction in batch.manifest.redactions)]
 
 
 def ingest_time(batch: Artifact) -> datetime:

@@ -33,6 +33,11 @@ class Home:
         return self.root / "registry"
 
     @property
+    def tombstones(self) -> Path:
+        """What was forgotten on request, see `data_contracts.tombstones`."""
+        return self.root / "tombstones"
+
+    @property
     def nights(self) -> Path:
         """One JSON record per night that ran."""
         return self.root / "nights"

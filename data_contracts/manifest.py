@@ -54,6 +54,19 @@ class FileEntry(_Frozen):
     sha256: str = Field(description="SHA-256 of the bytes")
 
 
+class Redaction(_Frozen):
+    """What a request to forget changed in an artifact; see `data_contracts.tombstones`."""
+
+    tombstone: str = Field(description="id of the tombstone that tells when and why")
+    files: tuple[FileEntry, ...] = Field(description="every file but the manifest, as it is since then")
+    rows: dict[str, int] = Field(description="rows that were erased, by file")
+
+    @property
+    def digest(self) -> str:
+        """Hash of the files as they are since then."""
+        return digest_of(self.files)
+
+
 class Manifest(_Frozen):
     """The record kept as `manifest.json` in every artifact; written last, so an artifact with a manifest is whole."""
 
@@ -64,15 +77,28 @@ class Manifest(_Frozen):
     headline: dict[str, str | int | float | bool | None] = Field(default_factory=dict, description="the few figures that are shown for it")
     created_at: str = Field(description="UTC time of publication, ISO 8601; part of neither id nor digest")
     seconds: float = Field(description="time it took to make; part of neither id nor digest")
+    redactions: tuple[Redaction, ...] = Field(
+        default=(), description="what was forgotten since publication; `files` tells what was published"
+    )
 
     @property
     def kind(self) -> str:
         """What the artifact is, such as `reward_model`."""
         return self.identity.kind
 
+    @property
+    def present_files(self) -> tuple[FileEntry, ...]:
+        """Every file but the manifest, as it must be now."""
+        return self.redactions[-1].files if self.redactions else self.files
+
+    @property
+    def present_digest(self) -> str:
+        """Hash of the files as they must be now: the digest, unless something was forgotten."""
+        return self.redactions[-1].digest if self.redactions else self.digest
+
     def as_input(self, role: str) -> InputRef:
-        """This artifact as the input of a later stage."""
-        return InputRef(role=role, kind=self.kind, id=self.id, digest=self.digest)
+        """This artifact as the input of a later stage: with what it holds now, so that nothing made before it was redacted is reused."""
+        return InputRef(role=role, kind=self.kind, id=self.id, digest=self.present_digest)
 
 
 def content_hash(value: object) -> str:

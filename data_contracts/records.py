@@ -113,6 +113,24 @@ QUARANTINE = RecordKind(
     ),
 )
 
+FINDING = RecordKind(
+    "finding",
+    grain="one row per source, slice, column and kind of private data that was found in a delivery's rows, known ones included",
+    key=("source", "slice", "column", "kind"),
+    columns=(
+        Column("source", TEXT, "name of the source in the recipe"),
+        Column("slice", TEXT, "named part of the data; of a row that could not be read the source's default"),
+        Column(
+            "column",
+            TEXT,
+            "where it stood: `prompt`, `response_a`, `response_b` in the source's orientation, or `raw` in a row that was not read",
+        ),
+        Column("kind", TEXT, "kind of private data, such as `email`"),
+        Column("action", TEXT, "what the recipe had done about it", allowed=("report", "redact", "quarantine")),
+        Column("n_findings", INT, "how often it was found; what was found is not kept"),
+    ),
+)
+
 PREFERENCE = RecordKind(
     "preference",
     grain="one row per comparison whose judgments favour one response",
@@ -240,6 +258,7 @@ RECORD_KINDS = (
     COMPARISON,
     JUDGMENT,
     QUARANTINE,
+    FINDING,
     PROMPT_GROUP,
     RESPONSE_PAIR,
     CONTAMINATION,

@@ -1,4 +1,4 @@
-"""The command line: `overnight run`, `overnight show`, `overnight verify`, `overnight quarantine`.
+"""The command line: `overnight run`, `overnight show`, `overnight verify`, `overnight quarantine`, `overnight forget`.
 
 Heavy libraries are imported inside the commands, so that `--help` answers at once.
 """
@@ -64,6 +64,18 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("artifact", nargs="?", help="the first digits of an artifact's id, or an alias such as champion")
     show.set_defaults(command=_show)
 
+    forget = commands.add_parser("forget", parents=[home], help="erase what an annotator said, a judgment or a prompt from everywhere")
+    for what in ("annotator", "judgment", "prompt"):
+        forget.add_argument(f"--{what}", action="append", default=[], metavar="ID", help=f"id of the {what}; may be given several times")
+    forget.add_argument("--reason", default="", metavar="TEXT", help="kept in the tombstone; not to name anybody")
+    forget.add_argument(
+        "--key-variable",
+        default="OVERNIGHT_PSEUDONYM_KEY",
+        metavar="NAME",
+        help="environment variable of the pseudonyms' key, where there are any",
+    )
+    forget.set_defaults(command=_forget)
+
     verify = commands.add_parser("verify", parents=[home], help="hash every artifact again and compare")
     verify.add_argument("artifact", nargs="?", help="only the artifact whose id begins so")
     verify.set_defaults(command=_verify)
@@ -94,6 +106,13 @@ def _show(options: argparse.Namespace) -> int:
     else:
         show_all(home)
     return 0
+
+
+def _forget(options: argparse.Namespace) -> int:
+    from flows.forget import forget_and_tell
+
+    ids = {"annotators": options.annotator, "judgments": options.judgment, "prompts": options.prompt}
+    return forget_and_tell(_existing(options.home), ids, options.reason, options.key_variable)
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """`overnight show` and `overnight verify`: read what is stored; nothing is run."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import MANIFEST_NAME
 from data_contracts.registry import ALIASES, lines
+from data_contracts.tombstones import Tombstone, Tombstones
 
 
 def every_artifact(home: Home, unreadable: list[IntegrityError] | None = None) -> Iterator[Artifact]:
@@ -50,8 +51,25 @@ def show_all(root: Path) -> None:
     for line, registry in lines(home.registry):
         for alias, entry in registry:
             aliases.add_row(line, alias, entry.policy_id[:SHORT], entry.at, entry.reason)
-    for table in (nights, artifacts, aliases):
+    stones = list(Tombstones(home.tombstones))
+    for table in (nights, artifacts, aliases, *([_tombstones(stones)] if stones else [])):
         console.print(table)
+
+
+def _tombstones(stones: Sequence[Tombstone]) -> Table:
+    """What was forgotten, and which models had learned from it."""
+    table = Table(
+        Column("tombstone", no_wrap=True), "at", "state", "reason", "rows erased", "artifacts", "models trained on it", title="forgotten"
+    )
+    table.title_justify = "left"
+    for stone in stones:
+        state = "complete" if stone.completed_at else "unfinished: run `overnight forget` again"
+        rows = ", ".join(f"{name} {count}" for name, count in sorted(stone.rows.items()))
+        models = ", ".join(
+            f"{model.kind} {model.id[:SHORT]}" + "".join(f" ({alias})" for alias in model.aliases) for model in stone.trained
+        )
+        table.add_row(stone.id, stone.at, state, stone.reason, rows, str(len(stone.redacted)), models)
+    return table
 
 
 def show_artifact(root: Path, name: str) -> None:
@@ -105,6 +123,8 @@ def verify_artifacts(root: Path, name: str | None) -> int:
     for artifact in artifacts:
         differences = verify(artifact)
         damaged += bool(differences)
+        for redaction in () if differences else artifact.manifest.redactions:
+            console.print(f"[yellow]redacted[/] {artifact.kind} {artifact.short_id}: see tombstone {redaction.tombstone}")
         for difference in differences:
             console.print(f"[red]damaged[/] {artifact.kind} {artifact.short_id}: {difference}")
     console.print(f"{len(artifacts)} artifacts hashed, {damaged} damaged")

@@ -48,5 +48,5 @@ class Job(Generic[ConfigT]):
 def _digest(directory: Path) -> str:
     """The digest of an artifact, from its manifest, or of a plain directory, from its files."""
     if (directory / MANIFEST_NAME).exists():
-        return read_manifest(directory).digest
+        return read_manifest(directory).present_digest
     return digest_of(list_files(directory))

@@ -79,6 +79,7 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "contracts": artifacts["contracts"].manifest.headline,
         "duplicates": artifacts["duplicates"].manifest.headline,
         "evaluation_sets": pl.read_parquet(artifacts["duplicates"].file("evaluation_sets.parquet")).to_dicts(),
+        "findings": pl.read_parquet(artifacts["contracts"].file("findings.parquet")).to_dicts(),
         "examples": examples(tables["samples"], config.examples_per_slice),
         "plots": plots(tables, metrics),
         "artifacts": [{"role": role, "kind": a.kind, "id": a.id, "digest": a.digest} for role, a in artifacts.items()],

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.records import QUARANTINE
 from tasks.feedback.candidates import CandidateWriter
+from tasks.feedback.screening import Screening
 from tasks.progress import StageProgress, emit
 from tasks.sources import FORMATS, native, places, plain
 from tasks.sources.columns import as_read
@@ -71,13 +72,14 @@ class Delivery:
 REFUSED = pa.schema([pa.field("row", pa.int64()), *QUARANTINE.schema])
 
 
-def read_delivery(sources: Sequence[Source], scratch: Path, connection: duckdb.DuckDBPyConnection) -> Delivery:
+def read_delivery(sources: Sequence[Source], scratch: Path, connection: duckdb.DuckDBPyConnection, screening: Screening) -> Delivery:
     """Read every file of every source.
 
     Args:
         sources: what is read, in this order.
         scratch: folder for the files that are written on the way.
         connection: does the work.
+        screening: every row goes through it before anything else is known of it.
 
     Raises:
         InputError: a file is missing, cannot be read, or has the wrong columns.
@@ -86,7 +88,7 @@ def read_delivery(sources: Sequence[Source], scratch: Path, connection: duckdb.D
     writer = CandidateWriter(delivery.candidates, connection)
     with pq.ParquetWriter(delivery.refused, REFUSED, compression="zstd") as refused:
         for source in sources:
-            for file, chunk in _chunks(source, delivery, connection):
+            for file, chunk in _chunks(source, delivery, connection, screening):
                 if chunk.good.num_rows:
                     writer.write(chunk.good, source=source.name, source_file=file.name, first_row=file.first_row)
                 if chunk.bad:
@@ -104,15 +106,17 @@ class Chunk(NamedTuple):
     bad: list[BadRow]
 
 
-def _chunks(source: Source, delivery: Delivery, connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[ReadFile, Chunk]]:
+def _chunks(
+    source: Source, delivery: Delivery, connection: duckdb.DuckDBPyConnection, screening: Screening
+) -> Iterator[tuple[ReadFile, Chunk]]:
     """The rows of a source, file by file; the files are added to the delivery as they are met."""
     if source.format == "native":
         for name, path in places.opened(source.path):
             file = _begin(delivery, source, name)
             found = (
-                _native_lines(path, file, connection)
+                _native_lines(path, file, connection, screening)
                 if native.is_json_lines(path)
-                else _in_chunks(file, native.parse_file(path, source.slice))
+                else _in_chunks(file, native.parse_file(path, source.slice), screening)
             )
             for chunk in found:
                 yield file, chunk
@@ -122,7 +126,7 @@ def _chunks(source: Source, delivery: Delivery, connection: duckdb.DuckDBPyConne
     while batch := list(islice(rows, CHUNK)):
         for name in dict.fromkeys(name for name, _ in batch):
             file = files.get(name) or files.setdefault(name, _begin(delivery, source, name))
-            for chunk in _in_chunks(file, (row for of, row in batch if of == name)):
+            for chunk in _in_chunks(file, (row for of, row in batch if of == name), screening):
                 yield file, chunk
 
 
@@ -133,25 +137,25 @@ def _begin(delivery: Delivery, source: Source, name: str) -> ReadFile:
     return file
 
 
-def _in_chunks(file: ReadFile, rows: Iterable[Row]) -> Iterator[Chunk]:
-    rows = iter(rows)
-    while batch := list(islice(rows, CHUNK)):
+def _in_chunks(file: ReadFile, rows: Iterable[Row], screening: Screening) -> Iterator[Chunk]:
+    screened = (row for _, row in screening.rows(file.source.name, file.source.slice, ((file.name, row) for row in rows)))
+    while batch := list(islice(screened, CHUNK)):
         file.lines = max(file.lines, *(row.number for row in batch))
         file.rows += len(batch)
         yield Chunk(as_read(row for row in batch if isinstance(row, GoodRow)), [row for row in batch if isinstance(row, BadRow)])
 
 
-def _native_lines(path: File, file: ReadFile, connection: duckdb.DuckDBPyConnection) -> Iterator[Chunk]:
-    """JSON lines of the native format: plain rows by the block, the others one by one."""
+def _native_lines(path: File, file: ReadFile, connection: duckdb.DuckDBPyConnection, screening: Screening) -> Iterator[Chunk]:
+    """JSON lines of the native format: plain rows by the block; the others, and those to be looked at closely, one by one."""
     columns = native.Columns(path)
     refuse_other_encodings(path)
     with reading(path), open_bytes(path) as stream:
-        for block in plain.blocks(stream, connection, file.source.slice):
+        for block in plain.blocks(stream, connection, file.source.slice, screening.needs_a_look):
             if block.plain.num_rows:
                 columns.see_columns(set(native.REQUIRED))
                 file.rows += block.plain.num_rows
                 yield Chunk(block.plain, [])
-            yield from _in_chunks(file, _others(block.others, columns, file.source.slice))
+            yield from _in_chunks(file, _others(block.others, columns, file.source.slice), screening)
             file.lines = block.lines
     columns.check()
 

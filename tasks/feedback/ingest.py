@@ -17,13 +17,15 @@ from pydantic import Field, field_validator, model_validator
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.errors import IntegrityError, RecipeError
-from data_contracts.feedback_lake import BATCH, COMPARISONS, JUDGMENTS, QUARANTINED, FeedbackLake
+from data_contracts.feedback_lake import BATCH, COMPARISONS, FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, InputRef, file_hash, library_versions
-from data_contracts.parquet import ROWS_PER_GROUP, write_stream
-from data_contracts.records import COMPARISON, JUDGMENT, QUARANTINE, RecordKind
+from data_contracts.parquet import ROWS_PER_GROUP, write_records, write_stream
+from data_contracts.records import COMPARISON, FINDING, JUDGMENT, QUARANTINE, RecordKind
+from data_contracts.tombstones import FORGOTTEN, Tombstones
 from tasks.feedback.delivery import REFUSED, Delivery, Source, quarantined, raw_rows, read_delivery
 from tasks.feedback.reconcile import reconcile
+from tasks.feedback.screening import PrivacyConfig, Screening, leave_out_forgotten
 from tasks.progress import StageProgress, emit
 from tasks.sources import AUTO, FORMATS, format_of
 from tasks.sources.places import file_name, selection
@@ -56,6 +58,7 @@ class IngestConfig(StageConfig):
     """The sources of feedback."""
 
     sources: tuple[SourceConfig, ...] = Field(default=(), description="what is read every night")
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig, description="private data in texts, and the annotators' names")
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "IngestConfig":
@@ -84,8 +87,9 @@ def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = Non
         raise RecipeError("there is no source of feedback", remedy="add [[ingest.sources]] to the recipe")
     sources = [_told(source, StageProgress(n, len(sources))) for n, source in enumerate(sources, 1)]
     lake = FeedbackLake(home.lake)
-    identity = _identity(sources, simulated)
-    return lake.land(identity, lambda directory: _write_batch(directory, identity, sources, lake))
+    identity = _identity(sources, simulated, config.privacy)
+    screening = Screening(config.privacy, Tombstones(home.tombstones).blocked())
+    return lake.land(identity, lambda directory: _write_batch(directory, identity, sources, lake, screening))
 
 
 def _told(source: SourceConfig, progress: StageProgress) -> SourceConfig:
@@ -96,7 +100,7 @@ def _told(source: SourceConfig, progress: StageProgress) -> SourceConfig:
     return source.model_copy(update={"format": name})
 
 
-def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None) -> Identity:
+def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None, privacy: PrivacyConfig) -> Identity:
     """What decides a batch: its sources' settings and the bytes of their files, wherever these lie."""
     inputs = [] if simulated is None else [simulated.manifest.as_input(SIMULATED)]
     for source in sources:
@@ -105,8 +109,11 @@ def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None) -> Id
     return Identity(
         kind=BATCH,
         code_version=code_version("tasks.feedback.ingest"),
-        libraries=library_versions(("duckdb", "polars", "pyarrow")),
-        config={"sources": [source.model_dump(exclude={"path"}) | {"members": selection(Path(source.path))} for source in sources]},
+        libraries=library_versions(("duckdb", "phonenumbers", "polars", "pyarrow")),
+        config={
+            "sources": [source.model_dump(exclude={"path"}) | {"members": selection(Path(source.path))} for source in sources],
+            "privacy": privacy.pinned(),
+        },
         inputs=tuple(inputs),
     )
 
@@ -116,24 +123,28 @@ def _file_ref(source: SourceConfig, path: Path) -> InputRef:
     return InputRef(role=f"{source.name}/{name}", kind="file", id=name, digest=file_hash(path))
 
 
-def _write_batch(directory: Path, identity: Identity, sources: Sequence[SourceConfig], lake: FeedbackLake) -> Headline:
+def _write_batch(
+    directory: Path, identity: Identity, sources: Sequence[SourceConfig], lake: FeedbackLake, screening: Screening
+) -> Headline:
     scratch = directory.with_name(f"{directory.name}.scratch")
     scratch.mkdir()
     try:
         with _database(scratch) as connection:
-            delivery = read_delivery([_source(source) for source in sources], scratch, connection)
+            delivery = read_delivery([_source(source) for source in sources], scratch, connection, screening)
             reconcile(delivery.candidates, [batch.path for batch in lake.accepted()], connection)
+            leave_out_forgotten(connection, screening.blocked)
             counts = {
                 "judgments": _write_new(connection, "new_votes", JUDGMENT, directory / JUDGMENTS),
                 "comparisons": _write_new(connection, "new_pairs", COMPARISON, directory / COMPARISONS),
             }
-            _write_quarantine(connection, delivery, directory / QUARANTINED)
+            _write_quarantine(connection, delivery, screening, directory / QUARANTINED)
             files = _per_file(connection, delivery)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     (directory / "delivery.json").write_text(json.dumps({"identity": identity.id, "files": files}, indent=2) + "\n")
     totals = {name: sum(int(file[name]) for file in files) for name in ("rows_read", *(f"rows_{fate}" for fate in FATES))}
-    return totals | counts
+    write_records(FINDING, FINDING.table(screening.findings()), directory / FINDINGS)
+    return totals | counts | {"private_data_findings": screening.n_findings}
 
 
 def _source(config: SourceConfig) -> Source:
@@ -154,11 +165,14 @@ def _write_new(connection: duckdb.DuckDBPyConnection, table: str, kind: RecordKi
     return write_stream(kind, found.to_arrow_reader(ROWS_PER_GROUP), path)
 
 
-def _write_quarantine(connection: duckdb.DuckDBPyConnection, delivery: Delivery, path: Path) -> None:
+def _write_quarantine(connection: duckdb.DuckDBPyConnection, delivery: Delivery, screening: Screening, path: Path) -> None:
     """The rows that were not accepted, as they stood in their files, in the order of delivery."""
     rejected = {row: (reason, detail) for row, reason, detail in connection.execute("select row, reason, detail from rejected").fetchall()}
-    raw = raw_rows(delivery, rejected) if rejected else {}
-    rows = [quarantined(delivery.file_of(row), row, reason, detail, raw[row]) for row, (reason, detail) in rejected.items()]
+    raw = {row: screening.raw(delivery.file_of(row).source.name, text) for row, text in raw_rows(delivery, rejected).items()}
+    rows = [
+        quarantined(delivery.file_of(row), row, reason, FORGOTTEN if raw[row] == FORGOTTEN else detail, raw[row])
+        for row, (reason, detail) in rejected.items()
+    ]
     connection.register("turned_away", pa.Table.from_pylist(rows, schema=REFUSED))
     refused = f"read_parquet('{str(delivery.refused).replace(chr(39), chr(39) * 2)}')"
     columns = ", ".join(QUARANTINE.schema.names)

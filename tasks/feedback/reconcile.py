@@ -209,7 +209,9 @@ create table in_pieces as
 select m.comparison_id, m.place as first_place from met_pairs as m left join known_pairs as k using (comparison_id)
 where if(k.parts is null, m.parts <> m.first_parts, m.parts & ~k.parts <> 0);
 
+create table left_out (place bigint);
 create view new_pairs as
+select * from (
 select place, row, comparison_id, {", ".join(FILLED)}, {", ".join(OTHERS)}
 from pairs semi join whole using (place)
 union all
@@ -226,5 +228,6 @@ join (
     )
     group by all
 ) as told using (comparison_id)
-join (select place, source, source_file, source_row from candidates) as stood on stood.place = p.first_place;
+join (select place, source, source_file, source_row from candidates) as stood on stood.place = p.first_place
+) anti join left_out using (place);
 """

@@ -60,7 +60,7 @@ def take_snapshot(home: Home, config: SnapshotConfig) -> Made:
 
 
 def _write_snapshot(directory: Path, sources: Sequence[str] | None, batches: Sequence[Artifact], judgments: int) -> Headline:
-    content = {"batches": [batch.digest for batch in batches], "sources": sources and sorted(sources)}
+    content = {"batches": [batch.manifest.present_digest for batch in batches], "sources": sources and sorted(sources)}
     (directory / SNAPSHOT_FILE).write_text(json.dumps(content, indent=2) + "\n")
     comparisons = current_comparisons([batch.path for batch in batches], sources)
     return {"batches": len(batches), "judgments": judgments, "comparisons": comparisons.num_rows} | _rows(batches, sources)

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.errors import StageError, examples
 from data_contracts.expectations import Checked, check
-from data_contracts.feedback_lake import FeedbackLake, Pinned
+from data_contracts.feedback_lake import FINDINGS, FeedbackLake, Pinned, files_of
 from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments, views_version
 from data_contracts.manifest import Identity, library_versions
-from data_contracts.parquet import write_table
-from data_contracts.records import COMPARISON, JUDGMENT
+from data_contracts.parquet import write_records, write_table
+from data_contracts.records import COMPARISON, FINDING, JUDGMENT
 from tasks.stage import StageConfig, stage
 
 
@@ -41,6 +42,7 @@ def validate(home: Home, config: ValidateConfig, *, snapshot: Artifact) -> Made:
 def _write_checks(directory: Path, pinned: Pinned) -> Headline:
     checked = check_records(pl.DataFrame(current_comparisons(*pinned)), pl.DataFrame(current_judgments(*pinned)))
     write_table(pa.Table.from_pylist([asdict(one) for one in checked]), directory / "expectations.parquet")
+    write_records(FINDING, findings_of(pinned.batches), directory / FINDINGS)
     failed = [one for one in checked if not one.success]
     if critical := [one for one in failed if one.severity == "critical"]:
         names = examples(f"{one.records}.{one.column} {one.expectation} ({one.n_unexpected} rows)" for one in critical)
@@ -50,6 +52,15 @@ def _write_checks(directory: Path, pinned: Pinned) -> Headline:
             remedy="find the batch that brought the rows with the audit database, and correct or retract them at the source",
         )
     return {"expectations": len(checked), "failed_warnings": len(failed)}
+
+
+def findings_of(batches: list[Path]) -> pa.Table:
+    """The private data that was found in a snapshot's batches, by source, slice, column and kind."""
+    files = [path for path in files_of(batches, FINDINGS) if Path(path).exists()]
+    tables = [pq.read_table(path, schema=FINDING.schema) for path in files]
+    counts = pl.DataFrame(pa.concat_tables([FINDING.table([]), *tables]))
+    latest = [pl.col("action").last(), pl.col("n_findings").sum()]
+    return counts.group_by(FINDING.key, maintain_order=True).agg(latest).sort(FINDING.key).to_arrow()
 
 
 def check_records(comparisons: pl.DataFrame, judgments: pl.DataFrame) -> list[Checked]:

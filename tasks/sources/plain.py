@@ -4,7 +4,7 @@ A row is plain when it surely reads the same here and there: known columns, each
 need no mending. What a row means, and why one is bad, is decided by `native` alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -47,18 +47,21 @@ class Block:
     """How many lines have been read of the file so far, empty ones and all."""
 
 
-def blocks(file: BinaryIO, connection: duckdb.DuckDBPyConnection, default_slice: str | None) -> Iterator[Block]:
+def blocks(
+    file: BinaryIO, connection: duckdb.DuckDBPyConnection, default_slice: str | None, spoilt: Callable[[pa.Table], pa.Array] | None = None
+) -> Iterator[Block]:
     """The lines of a file, block by block.
 
     Args:
         file: the file, open at its beginning.
         connection: does the work; its time zone must be UTC.
         default_slice: slice of rows that name none.
+        spoilt: says which rows are not plain after all, given a table in the schema `READ`.
     """
     number = 0
     for data in _whole_lines(file):
         lines = _split(data)
-        plain, others = _sort_out(lines, number, connection, default_slice)
+        plain, others = _sort_out(lines, number, connection, default_slice, spoilt)
         number += len(lines)
         yield Block(plain, others, number)
 
@@ -84,7 +87,11 @@ def _split(data: bytes) -> pa.Array:
 
 
 def _sort_out(
-    lines: pa.Array, before: int, connection: duckdb.DuckDBPyConnection, default_slice: str | None
+    lines: pa.Array,
+    before: int,
+    connection: duckdb.DuckDBPyConnection,
+    default_slice: str | None,
+    spoilt: Callable[[pa.Table], pa.Array] | None,
 ) -> tuple[pa.Table, list[tuple[int, bytes]]]:
     try:
         texts = lines.cast(pa.large_string())
@@ -96,7 +103,9 @@ def _sort_out(
     connection.unregister("block")
     all_plain = pc.all(found["plain"]).as_py()
     rows = (found if all_plain else found.filter(found["plain"])).drop_columns("plain").cast(READ)
-    return rows, [] if all_plain else list(_unlike(lines, before, set(rows["source_row"].to_pylist())))
+    if spoilt is not None:
+        rows = rows.filter(pc.invert(spoilt(rows)))
+    return rows, [] if rows.num_rows == len(lines) else list(_unlike(lines, before, set(rows["source_row"].to_pylist())))
 
 
 def _unlike(lines: pa.Array, before: int, taken: set[int]) -> Iterator[tuple[int, bytes]]:

@@ -29,6 +29,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["run", "--recipe", "none"], "there is no recipe 'none'"),
         (["show", "--home", "nowhere"], "nothing has been run there"),
         (["verify", "--home", "nowhere"], "nothing has been run there"),
+        (["forget", "--home", "nowhere", "--annotator", "kim"], "nothing has been run there"),
+        (["forget", "--annotator", "kim"], "no judgment is by annotator 'kim'"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
