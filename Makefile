@@ -16,10 +16,10 @@ check: .venv/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow and not flow"
+	$(BIN)/python -m pytest -n auto -m "not slow and not flow"
 
 fast: .venv/.ready-dev
-	$(BIN)/python -m pytest -m "not slow and not flow"
+	$(BIN)/python -m pytest -n auto -m "not slow and not flow"
 
 # The glossary and the list of settings, from the definitions that the code runs by.
 docs: .venv/.ready-dev

@@ -55,7 +55,7 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     gate = run(gate_stage, recipe.gate, agreement=agreement, reward_model=reward_model, evaluation=evaluation)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
     truth = run(simulated_truth_stage, world, evaluation=evaluation, agreement=agreement, feedback=feedback) if world else None
-    data = {"contracts": contracts, "duplicates": duplicates, "agreement": agreement, "preferences": preferences}
+    data = {"snapshot": snapshot, "contracts": contracts, "duplicates": duplicates, "agreement": agreement, "preferences": preferences}
     made = {"reward_model": reward_model, "judge": judge, "policy": policy, "evaluation": evaluation}
     run(report_stage, recipe.report, **data, **made, gate=gate, version=version, truth=truth)
     return night.close()

@@ -73,9 +73,10 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "agreement": tables["agreement"].filter(pl.col("slice") == ALL_SLICES).to_dicts(),
         "annotators": tables["annotators"].to_dicts(),
         "evaluation": tables["evaluation"].to_dicts(),
-        "truth": tables["truth"].filter(pl.col("slice") == ALL_SLICES).to_dicts() if "truth" in artifacts else [],
+        "truth": true_figures(tables["truth"]) if "truth" in artifacts else [],
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
         "preferences": artifacts["preferences"].manifest.headline,
+        "feedback": artifacts["snapshot"].manifest.headline,
         "contracts": artifacts["contracts"].manifest.headline,
         "duplicates": artifacts["duplicates"].manifest.headline,
         "evaluation_sets": pl.read_parquet(artifacts["duplicates"].file("evaluation_sets.parquet")).to_dicts(),
@@ -84,6 +85,16 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "plots": plots(tables, metrics),
         "artifacts": [{"role": role, "kind": a.kind, "id": a.id, "digest": a.digest} for role, a in artifacts.items()],
     }
+
+
+def true_figures(truth: pl.DataFrame) -> list[dict[str, Any]]:
+    """The figures of all slices together, and then what each slice gained: a mean can hide one that lost."""
+    return pl.concat(
+        [
+            truth.filter(pl.col("slice") == ALL_SLICES),
+            truth.filter((pl.col("slice") != ALL_SLICES) & (pl.col("figure") == "true_reward_gain")),
+        ]
+    ).to_dicts()
 
 
 JUDGES = {"reward_model": "reward model", "judge": "held-out judge"}
