@@ -96,6 +96,20 @@ def test_an_id_that_cannot_be_fetched_is_an_input_error(home: Home, monkeypatch:
         provide(home, "overnight-test/no-such-model")
 
 
+def test_an_id_is_taken_from_the_hubs_cache_at_its_revision(home: Home, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The layout of the cache is the hub library's own: refs name commits, snapshots hold their files."""
+    place = tmp_path / "hub" / "models--overnight-test--small"
+    for branch, commit, tokenizer in (("main", "a" * 40, b"{}"), ("older", "b" * 40, b"{ }")):
+        model_directory(place / "snapshots" / commit, tokenizer__json=tokenizer)
+        (place / "refs").mkdir(exist_ok=True)
+        (place / "refs" / branch).write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    newest, older = provide(home, "overnight-test/small"), provide(home, "overnight-test/small", revision="older")
+    assert (newest.artifact.path / "model" / "tokenizer.json").read_bytes() == b"{}"
+    assert (older.artifact.path / "model" / "tokenizer.json").read_bytes() == b"{ }"
+
+
 def test_the_built_in_model_needs_the_simulated_corpus(home: Home) -> None:
     with pytest.raises(InputError, match="simulated corpus"):
         provide(home, "built-in")
