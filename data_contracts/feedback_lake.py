@@ -7,8 +7,10 @@ A batch is published like any artifact and never changed. When it landed (`creat
 rows, so the same delivery makes the same bytes on any day.
 """
 
+import fcntl
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,17 +61,27 @@ class FeedbackLake:
     def land(self, identity: Identity, build: Callable[[Path], Headline]) -> Made:
         """The batch of a delivery: the one that landed before, or a new one that `build` writes.
 
-        The identity is kept in the batch, so two deliveries never share a digest, not even two that brought nothing.
+        The identity is kept in the batch, so two deliveries never share a digest, not even two that brought nothing. What is
+        new in a delivery depends on what the lake holds, so one lands at a time; reading needs no turn.
         """
-        if (found := self.find(identity.id)) is not None:
-            return Made(found, reused=True)
-        batch = publish(
-            identity,
-            build,
-            staging=self.root / ".staging",
-            place=lambda m: self.root / "batches" / f"ingest_date={m.created_at[:10]}" / m.digest[:SHORT],
-        )
-        return Made(batch, reused=False)
+        with self._turn():
+            if (found := self.find(identity.id)) is not None:
+                return Made(found, reused=True)
+            batch = publish(
+                identity,
+                build,
+                staging=self.root / ".staging",
+                place=lambda m: self.root / "batches" / f"ingest_date={m.created_at[:10]}" / m.digest[:SHORT],
+            )
+            return Made(batch, reused=False)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until no other process of this machine lands a batch; a holder that dies frees the lock."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def pinned(self, snapshot: Artifact) -> Pinned:
         """The batches of a snapshot, in its order, and the sources that count in it.
