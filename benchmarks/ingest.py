@@ -116,7 +116,7 @@ def land(folder: Path, file: str) -> dict[str, float]:
     from data_contracts.home import Home
     from tasks.feedback.ingest import IngestConfig, SourceConfig
     from tasks.feedback.ingest import ingest as ingest_stage
-    from tasks.feedback.screening import Screening
+    from tasks.privacy.screening import Screening
 
     spent, look = [0.0], Screening.needs_a_look
 

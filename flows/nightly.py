@@ -10,7 +10,7 @@ from flows.recipe import Recipe
 from tasks.decision.gate import gate_stage
 from tasks.decision.promotion import registry_stage
 from tasks.decision.report import report_stage
-from tasks.feedback.duplicates import duplicates_stage
+from tasks.duplicates.duplicates import duplicates_stage
 from tasks.feedback.ingest import ingest_stage
 from tasks.feedback.snapshot import snapshot_stage
 from tasks.feedback.validate import validate_stage

@@ -12,7 +12,7 @@ from models.randomness import derive_seed
 from tasks.decision.gate import GateConfig
 from tasks.decision.promotion import RegistryConfig
 from tasks.decision.report import ReportConfig
-from tasks.feedback.duplicates import DuplicatesConfig
+from tasks.duplicates.duplicates import DuplicatesConfig
 from tasks.feedback.ingest import SIMULATED, IngestConfig
 from tasks.feedback.snapshot import SnapshotConfig
 from tasks.feedback.validate import ValidateConfig

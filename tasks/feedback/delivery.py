@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 
 from data_contracts.records import QUARANTINE
 from tasks.feedback.candidates import CandidateWriter
-from tasks.feedback.screening import Screening
+from tasks.privacy.screening import Screening
 from tasks.progress import StageProgress, emit
-from tasks.sources import FORMATS, native, places, plain
+from tasks.sources import FORMATS, places, plain
 from tasks.sources.columns import as_read
 from tasks.sources.files import json_line, refuse_other_encodings
+from tasks.sources.formats import native
 from tasks.sources.rows import BadRow, GoodRow, Row
 from tasks.sources.streams import File, open_bytes, reading
 

@@ -25,7 +25,7 @@ from data_contracts.records import COMPARISON, FINDING, JUDGMENT, QUARANTINE, Re
 from data_contracts.tombstones import FORGOTTEN, Tombstones
 from tasks.feedback.delivery import REFUSED, Delivery, Source, quarantined, raw_rows, read_delivery
 from tasks.feedback.reconcile import reconcile
-from tasks.feedback.screening import PrivacyConfig, Screening, leave_out_forgotten
+from tasks.privacy.screening import PrivacyConfig, Screening, leave_out_forgotten
 from tasks.progress import StageProgress, emit
 from tasks.sources import AUTO, FORMATS, format_of
 from tasks.sources.places import file_name, selection

@@ -6,7 +6,6 @@ reason why it cannot: a bad row is never an error. A file that is missing, unrea
 
 from pathlib import Path
 
-from tasks.sources import llmfao, native, pandalm
 from tasks.sources.detection import AUTO, detect
 from tasks.sources.format import Format, table
 from tasks.sources.formats import (
@@ -14,6 +13,9 @@ from tasks.sources.formats import (
     argilla,
     chosen_rejected,
     label_studio,
+    llmfao,
+    native,
+    pandalm,
     qa_feedback,
     rankings,
     rated_responses,

@@ -19,8 +19,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.sources import conversations, rows
-from tasks.sources.candidates import number
 from tasks.sources.format import Sample
+from tasks.sources.responses import number
 from tasks.sources.rows import Judged, Message, Pair, RowError, Vote
 
 DETECTED_BY = "the columns model_a, model_b, winner and question_id"

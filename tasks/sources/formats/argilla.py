@@ -24,8 +24,8 @@ from itertools import combinations
 from typing import Any
 
 from tasks.sources import rows
-from tasks.sources.candidates import check_number, number
 from tasks.sources.format import Sample
+from tasks.sources.responses import check_number, number
 from tasks.sources.rows import Judged, Pair, RowError, Vote
 
 DETECTED_BY = "the columns fields and responses, as in Argilla's records"

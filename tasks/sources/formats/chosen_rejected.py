@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.sources import conversations, rows
-from tasks.sources.candidates import voter
 from tasks.sources.format import Sample
+from tasks.sources.responses import voter
 from tasks.sources.rows import Judged, Message, Pair, RowError
 
 DETECTED_BY = "the columns chosen and rejected, with a prompt or as lists of messages"

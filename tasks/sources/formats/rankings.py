@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.sources import rows
-from tasks.sources.candidates import Candidate, judged_pairs, model_names, number_list, ranking_name, text_list, voter
 from tasks.sources.format import Sample
+from tasks.sources.responses import RatedResponse, judged_pairs, model_names, number_list, ranking_name, text_list, voter
 from tasks.sources.rows import Judged, RowError
 
 DETECTED_BY = "the columns prompt and responses, with ranking or ranks"
@@ -33,7 +33,7 @@ def judged(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged, .
     models = model_names(row, len(texts))
     return judged_pairs(
         prompt,
-        [Candidate(text, -rank, model) for text, rank, model in zip(texts, ranks, models, strict=True)],
+        [RatedResponse(text, -rank, model) for text, rank, model in zip(texts, ranks, models, strict=True)],
         voter(row),
         slice_name=rows.slice_name(row) or default_slice,
         ranking_id=ranking_name(row, prompt, texts),

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.sources import places, rows
-from tasks.sources.candidates import MOST, Candidate, judged_pairs, number, ranking_name, voter
 from tasks.sources.files import Parsed
 from tasks.sources.format import Format, Sample, checked_rows
+from tasks.sources.responses import MOST, RatedResponse, judged_pairs, number, ranking_name, voter
 from tasks.sources.rows import BadRow, GoodRow, Message, Row, RowError, Vote
 
 DETECTED_BY = "the columns prompt and response, with rating, score or helpfulness"
@@ -35,7 +35,7 @@ class Rated:
     number: int
     raw: str
     prompt: list[Message]
-    candidate: Candidate
+    candidate: RatedResponse
     vote: Vote
     slice: str | None
     ranking_id: str | None
@@ -77,7 +77,7 @@ def _rated(file: str, row: Parsed, default_slice: str | None) -> Rated | BadRow:
         return BadRow(place, raw, "not_a_row", "expected named values")
     try:
         column = next((column for column in RATINGS if content.get(column) is not None), RATINGS[0])
-        candidate = Candidate(rows.required_text(content, "response"), number(content, column), rows.name(content, "model"))
+        candidate = RatedResponse(rows.required_text(content, "response"), number(content, column), rows.name(content, "model"))
         prompt, slice_name = rows.prompt(content), rows.slice_name(content) or default_slice
         return Rated(file, place, raw, prompt, candidate, voter(content), slice_name, rows.name(content, "ranking_id"))
     except RowError as error:

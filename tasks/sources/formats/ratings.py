@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.sources import rows
-from tasks.sources.candidates import Candidate, judged_pairs, model_names, number_list, ranking_name, text_list, voter
 from tasks.sources.format import Sample
+from tasks.sources.responses import RatedResponse, judged_pairs, model_names, number_list, ranking_name, text_list, voter
 from tasks.sources.rows import Judged
 
 DETECTED_BY = "the columns prompt, responses and ratings"
@@ -30,7 +30,7 @@ def judged(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged, .
     ratings, models = number_list(row, "ratings", len(texts)), model_names(row, len(texts))
     return judged_pairs(
         prompt,
-        [Candidate(text, rating, model) for text, rating, model in zip(texts, ratings, models, strict=True)],
+        [RatedResponse(text, rating, model) for text, rating, model in zip(texts, ratings, models, strict=True)],
         voter(row),
         slice_name=rows.slice_name(row) or default_slice,
         ranking_id=ranking_name(row, prompt, texts),

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.sources import conversations, rows
-from tasks.sources.candidates import number, voter
 from tasks.sources.format import Sample
+from tasks.sources.responses import number, voter
 from tasks.sources.rows import Judged, Pair, RowError
 
 DETECTED_BY = "two responses (response_1 and response_2, or response1 and response2) with preference_strength or overall_preference"

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.sources import conversations, rows
-from tasks.sources.candidates import voter
 from tasks.sources.format import Sample
+from tasks.sources.responses import voter
 from tasks.sources.rows import Judged, Pair, RowError
 
 DETECTED_BY = "the columns chosen and rejected, as texts that begin with `Human:`, and no prompt"

@@ -16,8 +16,8 @@ from statistics import fmean
 from typing import Any
 
 from tasks.sources import rows
-from tasks.sources.candidates import Candidate, check_number, judged_pairs, number, ranking_name, voter
 from tasks.sources.format import Sample
+from tasks.sources.responses import RatedResponse, check_number, judged_pairs, number, ranking_name, voter
 from tasks.sources.rows import Judged, RowError
 
 DETECTED_BY = "the columns instruction and completions"
@@ -46,8 +46,8 @@ def judged(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged, .
     )
 
 
-def _candidate(completion: Mapping[str, Any]) -> Candidate:
-    return Candidate(rows.required_text(completion, "response"), _rating(completion), rows.name(completion, "model"))
+def _candidate(completion: Mapping[str, Any]) -> RatedResponse:
+    return RatedResponse(rows.required_text(completion, "response"), _rating(completion), rows.name(completion, "model"))
 
 
 def _rating(completion: Mapping[str, Any]) -> float:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from data_contracts.artifact_store import Artifact
 from data_contracts.home import Home
 from data_contracts.records import PREFERENCE, PROMPT
-from tasks.feedback.duplicates import DuplicatesConfig, find_duplicates
+from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tasks.quality.preferences import PreferencesConfig, build_preferences, split_of
 from tests.tasks.deliveries import SHARED, deliver, deliver_files, needs_llmfao, needs_pandalm, row, swapped

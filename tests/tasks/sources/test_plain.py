@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tasks.sources import native, plain
+from tasks.sources import plain
 from tasks.sources.columns import READ, as_read
 from tasks.sources.files import json_line
+from tasks.sources.formats import native
 from tasks.sources.rows import BadRow, GoodRow
 from tests.tasks.deliveries import row
 

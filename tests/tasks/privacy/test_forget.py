@@ -24,13 +24,13 @@ from data_contracts.records import SAMPLE
 from data_contracts.registry import Registry
 from data_contracts.tombstones import Tombstones
 from flows.show import show_all, verify_artifacts
-from tasks.feedback.duplicates import DuplicatesConfig, find_duplicates
-from tasks.feedback.erase import Forgotten, erase_text
-from tasks.feedback.forget import forget
+from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
 from tasks.feedback.ingest import IngestConfig, ingest
-from tasks.feedback.screening import KEY_VARIABLE, pseudonym, pseudonym_key
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tasks.feedback.validate import ValidateConfig, validate
+from tasks.privacy.erase import Forgotten, erase_text
+from tasks.privacy.forget import forget
+from tasks.privacy.screening import KEY_VARIABLE, pseudonym, pseudonym_key
 from tasks.quality.agreement import AgreementConfig, measure_agreement
 from tasks.quality.preferences import PreferencesConfig, build_preferences
 from tests.tasks.deliveries import comparisons, judgments, row, write_rows
@@ -265,7 +265,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from data_contracts.home import Home
-from tasks.feedback.forget import forget
+from tasks.privacy.forget import forget
 
 left, replace = int(sys.argv[2]), Path.replace
 

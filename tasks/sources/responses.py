@@ -16,7 +16,7 @@ MOST = 64
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RatedResponse:
     """A response and how good it was found; None where that is not told."""
 
     text: str
@@ -45,7 +45,7 @@ def check_number(n_candidates: int) -> None:
 
 def judged_pairs(
     prompt: list[Message],
-    candidates: Sequence[Candidate],
+    candidates: Sequence[RatedResponse],
     vote: Vote,
     *,
     slice_name: str | None,

@@ -26,8 +26,8 @@ from data_contracts.manifest import MANIFEST_NAME, FileEntry, Redaction, content
 from data_contracts.parquet import write_table
 from data_contracts.registry import ALIASES, lines
 from data_contracts.tombstones import Named, Tombstone, Tombstones, write_whole
-from tasks.feedback.erase import Forgotten, aliases_of, blank_quarantine, erase_lines, erase_report, erase_table, erase_text
-from tasks.feedback.screening import pseudonym
+from tasks.privacy.erase import Forgotten, aliases_of, blank_quarantine, erase_lines, erase_report, erase_table, erase_text
+from tasks.privacy.screening import pseudonym
 
 JOURNALS = ".unfinished-*.json"
 MODELS = ("base_model", "reward_model", "policy")

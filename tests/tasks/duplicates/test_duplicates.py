@@ -20,11 +20,11 @@ from data_contracts.errors import InputError
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.records import CONTAMINATION, EVALUATION_SET, PROMPT_GROUP, RESPONSE_PAIR
-from tasks.feedback import near_pairs
-from tasks.feedback.duplicates import DuplicatesConfig, find_duplicates
-from tasks.feedback.evaluation_sets import read_prompts
-from tasks.feedback.near_pairs import TextIndex, band_rows
-from tasks.feedback.similarity import jaccard, normalised, words
+from tasks.duplicates import near_pairs
+from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
+from tasks.duplicates.evaluation_sets import read_prompts
+from tasks.duplicates.near_pairs import TextIndex, band_rows
+from tasks.duplicates.similarity import jaccard, normalised, words
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tasks.simulation.grammar import all_prompts
 from tests.tasks.deliveries import SHARED, comparisons, deliver, deliver_files, needs_llmfao, needs_pandalm, row
@@ -353,7 +353,7 @@ def test_another_process_writes_the_same_bytes(home: Home, tmp_path: Path) -> No
     here = find(home, evaluation_sets=sets)
     script = (
         "import shutil, sys\nfrom pathlib import Path\nfrom data_contracts.home import Home\n"
-        "from tasks.feedback.duplicates import DuplicatesConfig, find_duplicates\n"
+        "from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates\n"
         "home = Home(Path(sys.argv[1]))\nhere = home.artifacts.open(sys.argv[2])\n"
         "here.path.rename(here.path.with_name('aside'))\n"
         "sets = [{'name': 'exam', 'path': sys.argv[4]}]\n"

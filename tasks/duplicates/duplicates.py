@@ -30,9 +30,9 @@ from data_contracts.records import (
     PROMPT_GROUP,
     RESPONSE_PAIR,
 )
-from tasks.feedback.evaluation_sets import EvaluationSetConfig, read_prompts
-from tasks.feedback.near_pairs import TextIndex
-from tasks.feedback.similarity import jaccard, normalised
+from tasks.duplicates.evaluation_sets import EvaluationSetConfig, read_prompts
+from tasks.duplicates.near_pairs import TextIndex
+from tasks.duplicates.similarity import jaccard, normalised
 from tasks.sources.rows import Message
 from tasks.sources.streams import reading
 from tasks.stage import StageConfig, stage
@@ -62,7 +62,7 @@ def find_duplicates(home: Home, config: DuplicatesConfig, *, snapshot: Artifact)
     """Group a snapshot's prompts, mark its response pairs, and look its prompts up in the evaluation sets."""
     identity = Identity(
         kind="duplicates",
-        code_version=f"{code_version('tasks.feedback.duplicates')}-{views_version()}",
+        code_version=f"{code_version('tasks.duplicates.duplicates')}-{views_version()}",
         libraries=library_versions(("duckdb", "numpy", "polars", "pyarrow", "rensa", "scipy")),
         config=config.model_dump(mode="json", exclude={"evaluation_sets"}),
         inputs=(snapshot.manifest.as_input("snapshot"), *map(_file_ref, config.evaluation_sets)),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks.feedback.similarity import ngrams, words
+from tasks.duplicates.similarity import ngrams, words
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.feedback.privacy import KINDS, find, may_hold, redact
+from tasks.privacy.detectors import KINDS, find, may_hold, redact
 
 PUBLISHED_CARDS = (
     "4111111111111111 4012888888881881 4222222222222 5555555555554444 5105105105105100 2223003122003222 378282246310005 371449635398431 "

@@ -15,9 +15,9 @@ from data_contracts.errors import RecipeError
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from tasks.feedback.ingest import IngestConfig, ingest
-from tasks.feedback.screening import KEY_VARIABLE
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tasks.feedback.validate import ValidateConfig, validate
+from tasks.privacy.screening import KEY_VARIABLE
 from tests.tasks.deliveries import comparisons, judgments, row, write_rows
 
 MAIL, PHONE, CARD = "ann.lee@example.com", "+44 20 7946 0958", "4111 1111 1111 1111"

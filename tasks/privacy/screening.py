@@ -21,7 +21,7 @@ from pydantic import Field
 
 from data_contracts.errors import RecipeError
 from data_contracts.tombstones import FORGOTTEN, Blocked
-from tasks.feedback.privacy import DEFAULT_REGION, KINDS, MARKERS, Finding, Kind, find, may_hold, redact
+from tasks.privacy.detectors import DEFAULT_REGION, KINDS, MARKERS, Finding, Kind, find, may_hold, redact
 from tasks.sources.rows import BadRow, GoodRow, Judged, Pair, Row, Vote, raw_text
 from tasks.stage import StageConfig
 

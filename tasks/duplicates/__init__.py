@@ -1,0 +1,1 @@
+"""What is there twice: near-duplicate prompts and responses, and prompts of held-out evaluation sets."""

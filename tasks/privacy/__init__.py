@@ -1,0 +1,1 @@
+"""Private data: found, kept out, and forgotten on request."""
