@@ -2,7 +2,8 @@
 
     python benchmarks/ingest.py [--judgments 1000000] [--repeats 3] [--folder DIR]
 
-Generated native JSON lines of about 620 bytes, three judgments per comparison, two comparisons per prompt. Each run is a process of its
+Generated native JSON lines of about 620 bytes, three judgments per comparison, two comparisons per prompt, and no
+long digits, which would look like phone numbers. Each run is a process of its
 own; the floor and the ingest take turns. The ingest then meets the same rows in another file, as a redelivery. The search for private
 data runs inside the ingest and its share is told apart.
 """
@@ -25,9 +26,9 @@ import duckdb
 ROWS = """
 copy (
     select json_object(
-        'prompt', 'Please answer question number ' || (i // 6) || ' about ' || repeat('topic ', 8) || md5((i // 6)::varchar),
-        'response_a', 'Answer one of comparison ' || (i // 3) || ': ' || repeat('some words here ', 6) || md5((i // 3)::varchar || 'a'),
-        'response_b', 'Answer two of comparison ' || (i // 3) || ': ' || repeat('other words ', 9) || md5((i // 3)::varchar || 'b'),
+        'prompt', 'Please answer question number ' || (i // 6) || ' about ' || repeat('topic ', 8) || translate(md5((i // 6)::varchar), '0123456789', 'ghijklmnop'),
+        'response_a', 'Answer one of comparison ' || (i // 3) || ': ' || repeat('some words here ', 6) || translate(md5((i // 3)::varchar || 'a'), '0123456789', 'ghijklmnop'),
+        'response_b', 'Answer two of comparison ' || (i // 3) || ': ' || repeat('other words ', 9) || translate(md5((i // 3)::varchar || 'b'), '0123456789', 'ghijklmnop'),
         'verdict', case when hash(i) % 10 < 5 then 'a' when hash(i) % 10 < 9 then 'b' else 'tie' end,
         'annotator_id', 'annotator-' || (hash(i * 7) % 500),
         'event_time', strftime(timestamp '2026-01-01' + to_seconds(i::bigint * 2), '%Y-%m-%dT%H:%M:%SZ'),
@@ -44,7 +45,7 @@ copy (
         select line, row_number() over () as source_row
         from read_csv('{file}', delim = E'\\x01', quote = '', escape = '', header = false, columns = {{'line': 'VARCHAR'}})
     )
-    select source_row, from_json(if(json_valid(line), line, null), '{columns}').* from lines
+    select source_row, told.* from (select source_row, from_json(if(json_valid(line), line, null), '{columns}') as told from lines)
 ) to '{folder}/floor.parquet' (format parquet, compression zstd)
 """
 

@@ -1,5 +1,8 @@
 """Where an installation keeps everything: one directory, the home."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +39,19 @@ class Home:
     def tombstones(self) -> Path:
         """What was forgotten on request, see `data_contracts.tombstones`."""
         return self.root / "tombstones"
+
+    @property
+    def lock(self) -> Path:
+        """Held by every night that runs, and by `overnight forget` alone."""
+        return self.root / ".lock"
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Keep the home from being changed under a night; several nights may run together. A holder that dies frees it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self.lock.open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
 
     @property
     def nights(self) -> Path:

@@ -89,7 +89,12 @@ JUDGMENT = RecordKind(
         Column("revision", INT, "0 for the first version of the judgment; a correction or retraction has a higher number"),
         Column("op", TEXT, "`assert` for a verdict, `retract` for taking it back", allowed=OPS),
         Column("comparison_id", TEXT, "the comparison that was judged"),
-        Column("annotator_id", TEXT, "who judged; null where the source does not tell", nullable=True),
+        Column(
+            "annotator_id",
+            TEXT,
+            "who judged, the same id in every source being the same annotator; null where the source does not tell",
+            nullable=True,
+        ),
         Column("annotator_kind", TEXT, "human, or a model that judges", allowed=ANNOTATOR_KINDS),
         Column("verdict", TEXT, "the preferred response in canonical orientation, or `tie`", allowed=VERDICTS),
         Column("tie_reason", TEXT, "what the source says of a tie, such as `both_bad`", nullable=True),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts.errors import IntegrityError
 from data_contracts.manifest import content_hash
 
 FORGOTTEN = "[forgotten]"
@@ -105,6 +106,12 @@ class Tombstones:
     def _salt(self) -> bytes:
         path = self.root / "salt"
         if not path.exists():
+            if next(iter(self), None) is not None:
+                raise IntegrityError(
+                    "the tombstones' salt is missing: what was forgotten could not be told from what was not",
+                    where=str(path),
+                    remedy="restore the file from a backup",
+                )
             write_whole(path, secrets.token_hex(32))
         return bytes.fromhex(path.read_text())
 

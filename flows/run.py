@@ -48,7 +48,7 @@ def run_night(recipe_name: str, root: Path, *, data: Path | None, overrides: tup
 
     recipe = load_recipe(recipe_name, data=data, overrides=overrides)
     console.print(f"recipe [bold]{recipe.name}[/]: {recipe.description}")
-    with ProgressDisplay(console) as display:
+    with home.at_work(), ProgressDisplay(console) as display:
         record = nightly(recipe, root)
     display.summary(record)
     return 0

@@ -30,6 +30,7 @@ def correct(votes: pl.DataFrame, known: pl.DataFrame) -> Corrected:
         votes: in the order of delivery (`place`), with `row`, `own_revision` and what they say; every vote of a judgment or none.
         known: every revision in the lake of these judgments.
     """
+    votes = votes.with_columns(order="place")
     votes, dangling = _with_retracted_content(_originals_numbered(votes, known), known)
     rejected = pl.concat([dangling, _revision_conflicts(votes, known)]).unique("row", keep="first", maintain_order=True)
     votes = votes.join(rejected, on="row", how="anti")
@@ -53,8 +54,15 @@ def _with_retracted_content(votes: pl.DataFrame, known: pl.DataFrame) -> tuple[p
     latest = known.sort("revision").unique("judgment_id", keep="last").with_columns(place=pl.lit(-1, pl.Int64))
     asserts = pl.col("op") == "assert"
     said = pl.concat([latest.select("judgment_id", "place", *CONTENT), votes.filter(asserts).select("judgment_id", "place", *CONTENT)])
-    retractions = votes.filter(~asserts).rename({"event_time": "own_time"}).drop(set(CONTENT) - {"event_time"})
-    retractions = retractions.join_asof(said.sort("place"), on="place", by="judgment_id", check_sortedness=False)
+    said = said.sort("place").with_columns(said_place="place")
+    bare = votes.filter(~asserts).rename({"event_time": "own_time"}).drop(set(CONTENT) - {"event_time"}).sort("place")
+    before = bare.join_asof(said, on="place", by="judgment_id", check_sortedness=False)
+    # A retraction that is read before what it takes back, in another file perhaps, comes after it all the same.
+    early = before.filter(pl.col("said_place").is_null()).select(bare.columns)
+    after = early.join_asof(said, on="place", by="judgment_id", strategy="forward", check_sortedness=False)
+    after = after.with_columns(order=pl.col("said_place") + 1)
+    retractions = pl.concat([before.filter(pl.col("said_place").is_not_null()), after]).sort("place")
+    retractions = _as_taken_back_before(retractions, votes.filter(asserts), known)
     retractions = retractions.with_columns(event_time=pl.coalesce("own_time", "event_time"))
 
     detail = pl.format("judgment {} is taken back but was never delivered", "judgment_id")
@@ -62,6 +70,23 @@ def _with_retracted_content(votes: pl.DataFrame, known: pl.DataFrame) -> tuple[p
     rejected = retractions.filter(dangling).select("row", reason=pl.lit("unknown_judgment"), detail=detail)
     grounded = retractions.filter(~dangling).select(votes.columns)
     return pl.concat([votes.filter(asserts), grounded]).sort("place"), rejected
+
+
+def _as_taken_back_before(retractions: pl.DataFrame, asserted: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """The retractions; one that the lake has already, and that follows nothing new, says what it said then and so is known."""
+    earlier = known.filter(pl.col("op") == "retract").sort("revision").unique("judgment_id", keep="last")
+    earlier = earlier.select("judgment_id", *(pl.col(name).alias(f"{name}_then") for name in CONTENT))
+    new = asserted.join(known, on=SAYS, how="anti", nulls_equal=True).group_by("judgment_id").agg(first_new=pl.col("place").min())
+    found = retractions.join(earlier, on="judgment_id", how="left", maintain_order="left").join(
+        new, on="judgment_id", how="left", maintain_order="left"
+    )
+    same_time = pl.col("own_time").is_null() | (pl.col("own_time") == pl.col("event_time_then"))
+    again = (
+        pl.col("comparison_id_then").is_not_null() & same_time & (pl.col("first_new").is_null() | (pl.col("first_new") > pl.col("place")))
+    )
+    again &= pl.col("own_revision").is_null()
+    found = found.with_columns(pl.when(again).then(f"{name}_then").otherwise(name).alias(name) for name in CONTENT)
+    return found.select(retractions.columns)
 
 
 def _revision_conflicts(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
@@ -87,7 +112,7 @@ def _revised(votes: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """The new votes with their revision numbers: their own, or the next ones after all that are known."""
     numbers = pl.concat([known.select("judgment_id", "revision"), _numbered(votes).select("judgment_id", "revision")])
     top = numbers.group_by("judgment_id").agg(top=pl.col("revision").max())
-    votes = votes.join(top, on="judgment_id", how="left").sort("place")
+    votes = votes.join(top, on="judgment_id", how="left").sort("order", "place")
     next_ones = pl.col("top").fill_null(-1) + pl.col("own_revision").is_null().cum_sum().over("judgment_id")
     return votes.with_columns(revision=pl.coalesce("own_revision", next_ones))
 

@@ -133,7 +133,7 @@ def _chunks(
 
 def _begin(delivery: Delivery, source: Source, name: str) -> ReadFile:
     before = delivery.files[-1] if delivery.files else None
-    file = ReadFile(source, name, before.first_row + before.lines if before else 0)
+    file = ReadFile(source, name, before.first_row + before.lines + 1 if before else 0)  # also of an empty file
     delivery.files.append(file)
     return file
 

@@ -88,8 +88,12 @@ def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = Non
     sources = [_told(source, StageProgress(n, len(sources))) for n, source in enumerate(sources, 1)]
     lake = FeedbackLake(home.lake)
     identity = _identity(sources, simulated, config.privacy)
-    screening = Screening(config.privacy, Tombstones(home.tombstones).blocked())
-    return lake.land(identity, lambda directory: _write_batch(directory, identity, sources, lake, screening))
+
+    def build(directory: Path) -> Headline:
+        screening = Screening(config.privacy, Tombstones(home.tombstones).blocked())  # read when it is this ingest's turn
+        return _write_batch(directory, identity, sources, lake, screening)
+
+    return lake.land(identity, build)
 
 
 def _told(source: SourceConfig, progress: StageProgress) -> SourceConfig:

@@ -76,23 +76,29 @@ def _content_id() -> str:
 
 
 ORIENTATION = f"""
--- How the lake has each comparison with an id of its own, or else how the delivery's first row has it; unknown texts are null.
+-- How the lake has each comparison with an id of its own, completed by the first of the delivery's rows that tell most; unknown texts
+-- are null.
 create table canonical as
-with met as (
-    select comparison_id, min(place) as place from candidates where own_key group by all
-),
-in_lake as (
+with in_lake as (
     select comparison_id, max(prompt_id) as prompt_id, max(sha256(response_a)) as text_a, max(sha256(response_b)) as text_b
-    from lake_comparisons semi join met using (comparison_id)
+    from lake_comparisons semi join (from candidates where own_key) using (comparison_id)
     group by all
+),
+best as (
+    select distinct on (comparison_id) comparison_id, {TEXT_IDS} from candidates where own_key
+    order by comparison_id, (text_a is null)::int + (text_b is null)::int + (prompt_id is null)::int, place
+),
+both_told as (
+    select comparison_id, coalesce(k.prompt_id, c.prompt_id) as prompt_id,
+        k.text_a as known_a, k.text_b as known_b, c.text_a as told_a, c.text_b as told_b,
+        coalesce(told_a = known_a, true) and coalesce(told_b = known_b, true) as straight,
+        coalesce(told_a = known_b, true) and coalesce(told_b = known_a, true) as crossed
+    from best as c left join in_lake as k using (comparison_id)
 )
-select comparison_id,
-    if(in_lake.comparison_id is null, first_row.prompt_id, in_lake.prompt_id) as prompt_id,
-    if(in_lake.comparison_id is null, first_row.text_a, in_lake.text_a) as text_a,
-    if(in_lake.comparison_id is null, first_row.text_b, in_lake.text_b) as text_b
-from met
-join (select place, {TEXT_IDS} from candidates where own_key) as first_row using (place)
-left join in_lake using (comparison_id);
+select comparison_id, prompt_id,
+    case when straight then coalesce(known_a, told_a) when crossed then coalesce(known_a, told_b) else known_a end as text_a,
+    case when straight then coalesce(known_b, told_b) when crossed then coalesce(known_b, told_a) else known_b end as text_b
+from both_told;
 
 -- Two texts fit as far as both are known.
 create table turned as

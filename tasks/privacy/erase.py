@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.manifest import content_hash
 from data_contracts.tombstones import FORGOTTEN
+from tasks.privacy.screening import PEOPLE
 from tasks.sources.rows import user_message
 
 ANNOTATORS = ("annotator_id", "annotator_1", "annotator_2")
@@ -142,7 +143,7 @@ def raw_is_gone(what: Forgotten, source: str, raw: str, detail: str) -> bool:
         values = list(_values(json.loads(raw)))
     except (ValueError, RecursionError):
         return what.names.search(raw) is not None
-    people = [value for name, value in values if not value.isdigit() or re.search("annotator|worker|rater|labell?er", name, re.IGNORECASE)]
+    people = [value for name, value in values if not value.isdigit() or PEOPLE.search(name)]
     texts = {message["content"] for messages in what.messages for message in messages} | {text for _, text in what.responses if text}
     return (
         any(value in what.annotators for value in people)

@@ -83,9 +83,10 @@ def _clean(reason: str, names: Sequence[str]) -> str:
 
 @contextmanager
 def _alone(home: Home) -> Iterator[None]:
-    """Have the home to oneself: a learning stage that runs beside this would publish what it read before."""
-    home.tombstones.mkdir(parents=True, exist_ok=True)
-    paths = [home.tombstones / ".lock", *home.work.glob("*.lock")]
+    """Have the home to oneself: a night or an ingest that runs beside this would publish what it read before."""
+    for folder in (home.tombstones, home.lake):
+        folder.mkdir(parents=True, exist_ok=True)
+    paths = [home.lock, home.tombstones / ".lock", home.lake / ".lock", *home.work.glob("*.lock")]
     locks = [path.open("a") for path in paths]
     try:
         for lock in locks:

@@ -30,8 +30,12 @@ KEY_VARIABLE = "OVERNIGHT_PSEUDONYM_KEY"
 LEAST_KEY = 16
 CHUNK = 2048
 """Rows whose texts are looked at together."""
-PEOPLE = re.compile(r"annotator|worker|rater|labell?er|judgment_id", re.IGNORECASE)
-"""Names of the columns of a raw row that may tell who judged: an own judgment id is often made of the annotator's."""
+PEOPLE = re.compile(
+    r"annotator|worker|rater|labell?er|reviewer|user|judgment_id|completed_by|created_by|updated_by|e-?mail|(^|\.)judge($|\.)",
+    re.IGNORECASE,
+)
+"""Names of the columns of a raw row, and of what stands below them, that may tell who judged: an own judgment id is often made of the
+annotator's."""
 REASON = "private_data"
 
 
@@ -174,7 +178,7 @@ class Screening:
     def _vote(self, vote: Vote) -> Vote:
         """A vote under pseudonyms; one by a forgotten annotator is marked, and dropped when its row has been counted."""
         if self._blocked.holds(self._blocked.annotators, vote.annotator_id):
-            return replace(vote, annotator_id=FORGOTTEN)
+            return replace(vote, annotator_id=FORGOTTEN, key=self._pseudonym(vote.key))
         if self._key is None:
             return vote
         return replace(vote, annotator_id=self._pseudonym(vote.annotator_id), key=self._pseudonym(vote.key))
@@ -204,19 +208,20 @@ class Screening:
     def _was_forgotten(self, source: str, content: object, name: str = "") -> bool:
         """Whether a raw row tells of a forgotten annotator, names a forgotten judgment or holds a forgotten prompt."""
         if isinstance(content, dict):
-            return any(self._was_forgotten(source, value, str(key)) for key, value in content.items())
+            return any(self._was_forgotten(source, value, f"{name}.{key}") for key, value in content.items())
         blocked = self._blocked
         if isinstance(content, list):
             return blocked.holds(blocked.texts, content) or any(self._was_forgotten(source, value, name) for value in content)
-        own_ids = (content, self._pseudonym(str(content))) if name == "judgment_id" else ()
+        own_ids = (content, self._pseudonym(str(content))) if name.endswith(".judgment_id") else ()
         judgment = any(blocked.holds(blocked.judgments, f"{source}/{own_id}") for own_id in own_ids)
-        people = PEOPLE.search(name) is not None and blocked.holds(blocked.annotators, str(content))
+        named = (str(content), self._pseudonym(str(content))) if PEOPLE.search(name) else ()
+        people = any(blocked.holds(blocked.annotators, one) for one in named)
         return judgment or people or (isinstance(content, str) and blocked.holds(blocked.texts, content))
 
     def _screened(self, content: Any, name: str = "") -> Any:
         """A raw row's content with its texts redacted and its people under pseudonyms."""
         if isinstance(content, dict):
-            return {key: self._screened(value, str(key)) for key, value in content.items()}
+            return {key: self._screened(value, f"{name}.{key}") for key, value in content.items()}
         if isinstance(content, list):
             return [self._screened(value, name) for value in content]
         if self._key and content is not None and PEOPLE.search(name):

@@ -77,9 +77,13 @@ def members(archive: Path, wanted: str | None, is_rows: Callable[[str], bool], l
         limits: how far the archive may expand.
     """
     meter = Meter(archive, limits or LIMITS)
+    met: set[str] = set()
     entries = _zip_entries if archive.name.endswith(".zip") else _tar_entries
     with tempfile.TemporaryDirectory(prefix="overnight-") as folder, reading(archive):
         for name, stream in entries(archive, meter, lambda name: is_rows(name) and _matches(name, wanted)):
+            if name in met:
+                raise InputError("the archive holds two members of one name", where=f"{archive}/{name}", remedy="pack it anew")
+            met.add(name)
             copy = Path(folder) / "member"
             _copy(stream, copy, name, meter)
             yield Member(archive, name, copy)

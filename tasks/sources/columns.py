@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from data_contracts.errors import InputError
 from data_contracts.records import MESSAGES
 from tasks.sources.rows import GoodRow, Pair, Vote
 
@@ -19,6 +20,8 @@ _TYPES: dict[str, pa.DataType] = {
     "event_time": pa.timestamp("us", tz="UTC"),
     "seconds_spent": pa.float64(),
 }
+MOST = 4096
+"""Pairs of a row, and judgments of a pair, that its place has room for."""
 READ = pa.schema(
     [
         pa.field("source_row", pa.int64()),
@@ -39,6 +42,8 @@ def as_read(rows: Iterable[GoodRow]) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [] for name in READ.names}
     for row in rows:
         for nth_pair, (pair, votes) in enumerate((one.pair, one.votes) for one in row.judged):
+            if max(nth_pair, len(votes)) >= MOST:
+                raise InputError(f"row {row.number} holds {MOST} judgments or more", remedy="divide it into several rows")
             for nth_vote, vote in enumerate(votes or (None,)):
                 values: dict[str, Any] = {"source_row": row.number, "nth_pair": nth_pair if pair else None, "nth_vote": nth_vote}
                 for name, value in (values | _of_pair(pair) | _of_vote(vote)).items():

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from data_contracts.records import ALL_SLICES, ANNOTATOR_KINDS, VERDICTS
 from tasks.sources.columns import READ
+from tasks.sources.files import BYTE_ORDER_MARK
 from tasks.sources.rows import LONGEST_REVISION, ROLES
 
 BLOCK = 32 * 2**20
@@ -68,7 +69,7 @@ def blocks(
 
 def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
     """The file in blocks that end with a line's end; the byte-order mark is left out."""
-    rest = file.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
+    rest = file.read(BLOCK).removeprefix(BYTE_ORDER_MARK)
     while rest:
         more = file.read(BLOCK)
         end = rest.rfind(b"\n") + 1 if more else len(rest)
@@ -111,7 +112,7 @@ def _sort_out(
 def _unlike(lines: pa.Array, before: int, taken: set[int]) -> Iterator[tuple[int, bytes]]:
     """The lines that were not taken and are not empty."""
     for number, line in enumerate(lines, before + 1):
-        if number not in taken and (content := line.as_py().strip()):
+        if number not in taken and (content := line.as_py().removeprefix(BYTE_ORDER_MARK).strip()):
             yield number, content
 
 

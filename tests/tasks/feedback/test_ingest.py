@@ -219,7 +219,43 @@ def test_a_retraction_says_what_it_takes_back(home: Home) -> None:
     assert counts(deliver(home, [{"op": "retract", "judgment_id": "never"}])) == (0, 1, 0)
 
 
+def test_a_retraction_may_be_read_before_what_it_takes_back(home: Home, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in/a.jsonl", [{"op": "retract", "judgment_id": "j"}])
+    write_rows(tmp_path / "in/b.jsonl", [row("a", judgment_id="j", comparison_id=1)])
+    assert counts(dict(deliver_files(home, tmp_path / "in").manifest.headline)) == (2, 0, 0)
+    assert verdicts(home) == {}
+
+
+def test_an_old_retraction_undoes_no_later_correction(home: Home) -> None:
+    taken_back = {"op": "retract", "judgment_id": "j"}
+    for rows in ([row("a", judgment_id="j", comparison_id=1)], [taken_back], [row("b", judgment_id="j", comparison_id=1)]):
+        deliver(home, rows)
+    assert verdicts(home) == {"export/j": "b"}
+    assert counts(deliver(home, [taken_back, row("a", comparison_id=2)])) == (1, 0, 1)
+    assert verdicts(home)["export/j"] == "b"
+
+
 # --- rows and files ---
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_texts_that_follow_an_id_are_oriented_by_each_other(home: Home, split: bool) -> None:
+    """The first row tells only the comparison's id; then kim's pair stands one way round, and lee's the other."""
+    bare = {"comparison_id": "c", "verdict": "a", "annotator_id": "max"}
+    kim = row("a", comparison_id="c", annotator_id="kim", model_a="one", model_b="two")
+    lee = swapped(row("a", comparison_id="c", annotator_id="lee", gold_verdict="a"))
+    for rows in ([bare], [kim, lee]) if split else ([bare, kim, lee],):
+        deliver(home, rows)
+    (comparison,) = comparisons(home)
+    assert {one["annotator_id"]: one["verdict"] for one in judgments(home)} == {"max": "a", "kim": "a", "lee": "a"}
+    assert (comparison["response_a"], comparison["model_a"], comparison["gold_verdict"]) == ("Blue.", "one", "a")
+    assert counts(deliver(home, [lee, kim, bare])) == (0, 0, 3)
+
+
+def test_a_file_without_rows_takes_nothing_from_the_next(home: Home, tmp_path: Path) -> None:
+    write_rows(tmp_path / "in/a.jsonl", [])
+    write_rows(tmp_path / "in/b.jsonl", [row()])
+    assert counts(dict(deliver_files(home, tmp_path / "in").manifest.headline)) == (1, 0, 0)
 
 
 def test_broken_rows_are_kept_and_counted_per_file(home: Home, tmp_path: Path) -> None:
