@@ -24,11 +24,12 @@ from pathlib import Path
 import duckdb
 
 ROWS = """
+create macro letters(text) as translate(md5(text), '0123456789', 'ghijklmnop');
 copy (
     select json_object(
-        'prompt', 'Please answer question number ' || (i // 6) || ' about ' || repeat('topic ', 8) || translate(md5((i // 6)::varchar), '0123456789', 'ghijklmnop'),
-        'response_a', 'Answer one of comparison ' || (i // 3) || ': ' || repeat('some words here ', 6) || translate(md5((i // 3)::varchar || 'a'), '0123456789', 'ghijklmnop'),
-        'response_b', 'Answer two of comparison ' || (i // 3) || ': ' || repeat('other words ', 9) || translate(md5((i // 3)::varchar || 'b'), '0123456789', 'ghijklmnop'),
+        'prompt', 'Please answer question number ' || (i // 6) || ' about ' || repeat('topic ', 8) || letters((i // 6)::varchar),
+        'response_a', 'Answer one of comparison ' || (i // 3) || ': ' || repeat('some words here ', 6) || letters((i // 3)::varchar || 'a'),
+        'response_b', 'Answer two of comparison ' || (i // 3) || ': ' || repeat('other words ', 9) || letters((i // 3)::varchar || 'b'),
         'verdict', case when hash(i) % 10 < 5 then 'a' when hash(i) % 10 < 9 then 'b' else 'tie' end,
         'annotator_id', 'annotator-' || (hash(i * 7) % 500),
         'event_time', strftime(timestamp '2026-01-01' + to_seconds(i::bigint * 2), '%Y-%m-%dT%H:%M:%SZ'),
