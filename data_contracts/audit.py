@@ -122,9 +122,10 @@ def _add_stage_table(connection: duckdb.DuckDBPyConnection, table: StageTable, a
         f"create view {table.name} as select * exclude (artifact_id) from all_{table.name} where artifact_id = "
         f"(select artifact_id from stages where kind = '{table.kind}' order by night desc limit 1)"
     )
-    _document(connection, f"all_{table.name}", f"{table.grain}, of every artifact", pq.read_schema(next(iter(files))))
+    schema = pq.read_schema(next(iter(files)))
+    _document(connection, f"all_{table.name}", f"{table.grain}, of every artifact", schema)
     _comment(connection, "column", f"all_{table.name}.artifact_id", "the artifact that the row stands in")
-    _comment(connection, "view", table.name, f"{table.grain}, of the last night")
+    _document(connection, table.name, f"{table.grain}, of the last night", schema, what="view")
 
 
 _WITH_BATCH = """
@@ -247,9 +248,9 @@ def _create(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -
     connection.unregister("incoming")
 
 
-def _document(connection: duckdb.DuckDBPyConnection, table: str, grain: str, schema: pa.Schema) -> None:
+def _document(connection: duckdb.DuckDBPyConnection, table: str, grain: str, schema: pa.Schema, what: str = "table") -> None:
     """State what one row of a table stands for and, where the schema tells it, what each column means."""
-    _comment(connection, "table", table, grain)
+    _comment(connection, what, table, grain)
     for field in schema:
         if description := (field.metadata or {}).get(b"description"):
             _comment(connection, "column", f"{table}.{field.name}", description.decode())

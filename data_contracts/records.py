@@ -259,6 +259,35 @@ FIGURE = RecordKind(
     ),
 )
 
+AGREEMENT_FIGURE = RecordKind(
+    "agreement_figure",
+    grain="one row per figure of agreement and slice",
+    key=("slice", "figure"),
+    columns=(
+        Column("slice", TEXT, "named part of the data, or `all` for all of it together"),
+        Column("figure", TEXT, "what was measured, by name, such as `krippendorff_alpha`"),
+        Column("value", FLOAT, "the figure; null where it is undefined", nullable=True),
+        Column("low", FLOAT, "lower end of its 95 % bootstrap interval; null for a figure without one", nullable=True),
+        Column("high", FLOAT, "upper end of the interval", nullable=True),
+        Column("n", INT, "what the figure rests on: comparisons, pairs of judgments or judgments"),
+    ),
+)
+
+RULE = RecordKind(
+    "rule",
+    grain="one row per rule of the gate",
+    key=("rule",),
+    columns=(
+        Column("rule", TEXT, "name of the rule"),
+        Column("verdict", TEXT, "how it was judged", allowed=("pass", "fail", "not enough evidence")),
+        Column("figure", FLOAT, "the figure that was judged; null where it is undefined", nullable=True),
+        Column("low", FLOAT, "lower end of its interval", nullable=True),
+        Column("high", FLOAT, "upper end of its interval", nullable=True),
+        Column("threshold", FLOAT, "what the figure had to be above, or below for a budget", nullable=True),
+        Column("reason", TEXT, "why, in words"),
+    ),
+)
+
 RECORD_KINDS = (
     COMPARISON,
     JUDGMENT,
@@ -272,4 +301,6 @@ RECORD_KINDS = (
     PROMPT,
     SAMPLE,
     FIGURE,
+    AGREEMENT_FIGURE,
+    RULE,
 )

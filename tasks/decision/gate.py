@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -19,17 +18,8 @@ from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_table
-from data_contracts.records import ALL_SLICES
+from data_contracts.records import ALL_SLICES, RULE
 from tasks.stage import StageConfig, stage
-
-RULE_SCHEMA = pa.schema(
-    [
-        pa.field("rule", pa.string(), nullable=False),
-        pa.field("verdict", pa.string(), nullable=False),
-        *(pa.field(name, pa.float64()) for name in ("figure", "low", "high", "threshold")),
-        pa.field("reason", pa.string(), nullable=False),
-    ]
-)
 
 PASS: Final = "pass"  # noqa: S105  (a verdict, no password)
 FAIL: Final = "fail"
@@ -137,7 +127,7 @@ def judge_night(home: Home, config: GateConfig, *, agreement: Artifact, reward_m
 
     def build(directory: Path) -> Headline:
         rules = [*data_rules(config, agreement), *reward_model_rules(config, reward_model), *policy_rules(config, evaluation)]
-        write_table(pa.Table.from_pylist([asdict(rule) for rule in rules], schema=RULE_SCHEMA), directory / "gate.parquet")
+        write_table(RULE.table([asdict(rule) for rule in rules]), directory / "gate.parquet")
         undecided = [rule.rule for rule in rules if rule.verdict != PASS]
         return {"verdict": overall(rules), "not_passed": ", ".join(undecided) or None}
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from pydantic import Field
 
 from data_contracts.artifact_store import Artifact, Headline, Made
@@ -22,7 +21,7 @@ from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments, views_version
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_table
-from data_contracts.records import ALL_SLICES
+from data_contracts.records import AGREEMENT_FIGURE, ALL_SLICES
 from models.randomness import generator
 from tasks.quality.agreement_figures import (
     Array,
@@ -66,18 +65,6 @@ class Figure:
     """How many comparisons, pairs, judgments or triads the figure rests on."""
 
 
-FIGURE_SCHEMA = pa.schema(
-    [
-        pa.field("slice", pa.string(), nullable=False),
-        pa.field("figure", pa.string(), nullable=False),
-        pa.field("value", pa.float64()),
-        pa.field("low", pa.float64()),
-        pa.field("high", pa.float64()),
-        pa.field("n", pa.int64(), nullable=False),
-    ]
-)
-
-
 def measure_agreement(home: Home, config: AgreementConfig, *, snapshot: Artifact) -> Made:
     """Measure the agreement of a snapshot's current human judgments."""
     identity = Identity(
@@ -95,7 +82,7 @@ def _write_agreement(directory: Path, config: AgreementConfig, home: Home, snaps
     votes = human_votes(pl.DataFrame(current_judgments(*pinned)), pl.DataFrame(current_comparisons(*pinned)))
     figures = agreement_figures(votes, config)
     annotators = annotator_table(votes)
-    write_table(pa.Table.from_pylist([figure.__dict__ for figure in figures], schema=FIGURE_SCHEMA), directory / "agreement.parquet")
+    write_table(AGREEMENT_FIGURE.table([figure.__dict__ for figure in figures]), directory / "agreement.parquet")
     write_table(annotators.to_arrow(), directory / "annotators.parquet")
     write_table(annotator_pairs(votes).to_arrow(), directory / "annotator_pairs.parquet")
     overall = {figure.figure: figure for figure in figures if figure.slice == ALL_SLICES}
