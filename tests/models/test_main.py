@@ -51,6 +51,7 @@ def run_sample(tmp_path: Path, model: Path) -> subprocess.CompletedProcess[bytes
     return subprocess.run([sys.executable, "-m", "models", *command], cwd=ROOT, capture_output=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_message(tmp_path: Path, chat_model: Path) -> None:
     """Linux's /dev/full answers every write as a full disk does."""
     (tmp_path / "output").mkdir(exist_ok=True)
@@ -62,6 +63,7 @@ def test_a_full_disk_is_one_message(tmp_path: Path, chat_model: Path) -> None:
     assert json.loads((tmp_path / "progress").read_text().splitlines()[-1])["type"] == "StorageError"
 
 
+@pytest.mark.slow
 def test_a_job_writes_its_headline_and_progress(tmp_path: Path, chat_model: Path) -> None:
     done = run_sample(tmp_path, chat_model)
     assert done.returncode == 0, done.stderr.decode()

@@ -345,6 +345,7 @@ def test_evaluation_sets_need_names_of_their_own() -> None:
         DuplicatesConfig.model_validate({"evaluation_sets": [{"name": "x", "path": "a.txt"}, {"name": "x", "path": "b.txt"}]})
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(home: Home, tmp_path: Path) -> None:
     """Python hashes texts differently in each process; nothing of that may show."""
     deliver(home, [row(prompt=text, response_a=text, response_b=text + " x") for text in sentences(4, 200)])

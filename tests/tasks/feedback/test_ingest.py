@@ -336,6 +336,7 @@ def said(home: Home) -> list[dict[str, Any]]:
     return [{k: v for k, v in judgment.items() if k != "source_row"} for judgment in judgments(home)]
 
 
+@pytest.mark.slow
 @given(rows=ROWS, data=st.data())
 @few
 def test_neither_row_order_nor_sides_matter(tmp_path: Path, rows: list[dict[str, Any]], data: st.DataObject) -> None:
@@ -351,6 +352,7 @@ def test_neither_row_order_nor_sides_matter(tmp_path: Path, rows: list[dict[str,
     assert said(home) == expected
 
 
+@pytest.mark.slow
 @given(rows=ROWS, cut=st.integers(0, 12))
 @few
 def test_a_file_in_parts_then_whole_then_again_is_the_whole_file(tmp_path: Path, rows: list[dict[str, Any]], cut: int) -> None:
@@ -380,6 +382,7 @@ MUTATIONS = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(mutations=st.lists(st.tuples(st.integers(1, 7), MUTATIONS), max_size=6))
 @few
 def test_rows_are_conserved_whatever_happens_to_the_file(tmp_path: Path, mutations: list[tuple[int, Any]]) -> None:
