@@ -75,6 +75,8 @@ def _is_readable(file: Path) -> bool:
 
 def _some(path: Path, place: Place) -> Place:
     if not place.files:
+        if not path.exists() and not any(sign in str(path) for sign in SIGNS):
+            raise InputError("a source file is missing: there is no file of this name", where=str(path), remedy=CHECK_PATH)
         kinds = f"{', '.join(KINDS)} (plain or with {', '.join(COMPRESSIONS)}), or {', '.join(ARCHIVES)}"
         raise InputError(f"there is no file ending in {kinds}", where=str(path), remedy=CHECK_PATH)
     return place

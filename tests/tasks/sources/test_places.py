@@ -78,7 +78,7 @@ def test_patterns_and_folders(tmp_path: Path) -> None:
     assert names(tmp_path / "in/**/a.jsonl")[-1] == "2026-02/a.jsonl"
     assert [places.file_name(tmp_path / "in/*/a.jsonl", file) for file in places.files(tmp_path / "in/*2/a.jsonl")] == ["2026-02/a.jsonl"]
     for nothing in ("in/2027-*", "in/2026-01/c.jsonl", "in/notes.md", "out"):
-        with pytest.raises(InputError, match="no file ending in"):
+        with pytest.raises(InputError, match="there is no file"):
             places.files(tmp_path / nothing)
 
 
