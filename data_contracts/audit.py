@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact
+from data_contracts.expectations import ROWS_FILE
 from data_contracts.feedback_lake import FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake, files_of, ingest_time
 from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments
-from data_contracts.records import COMPARISON, FINDING, JUDGMENT, QUARANTINE
+from data_contracts.records import COMPARISON, EXPECTATION, FINDING, JUDGMENT, QUARANTINE
 from data_contracts.registry import ALIASES, lines
 from data_contracts.tombstones import Tombstones
 
@@ -95,6 +96,7 @@ def _add_feedback(connection: duckdb.DuckDBPyConnection, lake: FeedbackLake) -> 
         ("judgment_revisions", JUDGMENT, JUDGMENTS),
         ("quarantine", QUARANTINE, QUARANTINED),
         ("findings", FINDING, FINDINGS),
+        ("batch_expectations", EXPECTATION, ROWS_FILE),
     ):
         if files := [path for path in files_of(paths, file) if Path(path).exists()]:
             connection.execute(f"create table {name} as {_WITH_BATCH}", {"files": files})

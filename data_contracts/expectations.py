@@ -1,34 +1,25 @@
-"""The contracts that records must keep, as Great Expectations suites made from the record definitions.
+"""Contracts checked by Great Expectations, on tables of a DuckDB connection.
 
-Texts are left out, and results hold counts and never values, so no text or id of a person can land in one. A check that crashed is
-an error of the pipeline and says nothing about the data.
+Results hold counts and never values, so no text or id of a person can land in one. A check that crashed is an error of the pipeline
+and says nothing about the data.
 """
 
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import pyarrow as pa
+import duckdb
 
-from data_contracts.errors import StageError
-from data_contracts.records import COMPARISON, JUDGMENT, RecordKind
+from data_contracts.contracts import Expected, Severity, checked_rows, contract
+from data_contracts.errors import StageError, examples
+from data_contracts.parquet import write_records
+from data_contracts.records import COMPARISON, EXPECTATION, RecordKind
 
-Severity = Literal["critical", "warning"]
-TEXT_COLUMNS = frozenset({"prompt", "response_a", "response_b"})
-
-
-@dataclass(frozen=True)
-class Expected:
-    """One expectation: what has to hold for a column, or for several together."""
-
-    column: str
-    """The column, or the columns of a compound key joined by commas."""
-    expectation: str
-    """Name of the Great Expectations class."""
-    arguments: Mapping[str, Any]
-    severity: Severity = "critical"
+ROWS_FILE, CHECKPOINT_FILE = "expectations.parquet", "checkpoint.json"
+COUNTS_ONLY = {"result_format": "BASIC", "partial_unexpected_count": 0}
 
 
 @dataclass(frozen=True)
@@ -44,89 +35,63 @@ class Checked:
     """Rows that break it."""
 
 
-LEAST = {"revision": 0, "source_row": 1, "preference_strength": 0, "seconds_spent": 0}
-"""Least value of the number columns."""
+class Checkpoint(NamedTuple):
+    """What became of all expectations."""
 
-BESIDES: Mapping[str, tuple[Expected, ...]] = {
-    COMPARISON.name: (Expected("texts_known", "ExpectColumnValuesToBeInSet", {"value_set": [True]}, "warning"),),
-    JUDGMENT.name: (
-        Expected("comparison_known", "ExpectColumnValuesToBeInSet", {"value_set": [True]}),
-        Expected("annotator_id", "ExpectColumnValuesToNotBeNull", {}, "warning"),
-        Expected("presented_first", "ExpectColumnValuesToNotBeNull", {}, "warning"),
-        Expected("seconds_spent", "ExpectColumnValuesToBeBetween", {"min_value": 1, "max_value": 3600}, "warning"),
-    ),
-}
-"""What is expected besides the definitions; `texts_known` and `comparison_known` are made by the caller, see `check`."""
+    checked: list[Checked]
+    result: str
+    """Great Expectations' own result, as JSON."""
 
+    def failed(self, severity: Severity) -> list[Checked]:
+        """The broken expectations of a severity."""
+        return [one for one in self.checked if not one.success and one.severity == severity]
 
-def contract(kind: RecordKind) -> list[Expected]:
-    """Every expectation of a record kind: nulls, allowed values, ranges and the key from its definition, and what comes besides."""
-    expected = []
-    for column in kind.columns:
-        if column.name in TEXT_COLUMNS:
-            continue
-        if not column.nullable:
-            expected.append(Expected(column.name, "ExpectColumnValuesToNotBeNull", {}))
-        if column.allowed:
-            expected.append(Expected(column.name, "ExpectColumnValuesToBeInSet", {"value_set": list(column.allowed)}))
-        if column.name in LEAST:
-            expected.append(Expected(column.name, "ExpectColumnValuesToBeBetween", {"min_value": LEAST[column.name]}))
-    if len(kind.key) == 1:
-        expected.append(Expected(kind.key[0], "ExpectColumnValuesToBeUnique", {}))
-    else:
-        expected.append(Expected(",".join(kind.key), "ExpectCompoundColumnsToBeUnique", {"column_list": list(kind.key)}))
-    return [*expected, *BESIDES.get(kind.name, ())]
+    def write(self, directory: Path) -> None:
+        """Keep the result: our rows, and Great Expectations' JSON."""
+        write_records(EXPECTATION, EXPECTATION.table([asdict(one) for one in self.checked]), directory / ROWS_FILE)
+        (directory / CHECKPOINT_FILE).write_text(self.result + "\n")
+
+    def stop_if_critical(self, where: str, remedy: str) -> None:
+        """Raise a `StageError` that names the broken critical expectations, if there are any."""
+        if critical := self.failed("critical"):
+            names = examples(f"{one.records}.{one.column} {one.expectation} ({one.n_unexpected} rows)" for one in critical)
+            raise StageError(f"{len(critical)} of {len(self.checked)} contracts are broken: {names}", where=where, remedy=remedy)
 
 
-def check(kind: RecordKind, table: pa.Table) -> list[Checked]:
-    """Check a table against the contract of its record kind.
+def check(connection: duckdb.DuckDBPyConnection, relations: Mapping[str, str], kinds: Sequence[RecordKind], known: str = "") -> Checkpoint:
+    """Check records against the contracts of their kinds.
 
     Args:
-        kind: what the rows are.
-        table: the records; for comparisons with a column `texts_known`, for judgments with `comparison_known`, both true or false.
+        connection: where the records are. What is checked is copied there, without texts, into tables that are dropped again.
+        relations: by name of the record kind, SQL for a relation of its records.
+        kinds: what is checked.
+        known: SQL for a relation with the ids of all comparisons that judgments may name; by default the comparisons checked.
 
     Raises:
         StageError: an expectation crashed.
     """
-    expected = contract(kind)
-    found = _validate(_numpy_frame(table), expected)
+    for kind in kinds:
+        rows = checked_rows(kind, relations[kind.name], known or relations[COMPARISON.name])
+        connection.execute(f"create table {_table(kind)} as {rows}")
+    outcome = _run_checkpoint(connection, {_table(kind): contract(kind) for kind in kinds})
     checked = []
-    for one, result in zip(expected, found, strict=True):
-        if (crash := _crash(result["exception_info"])) is not None:
-            raise StageError(
-                f"the check {one.expectation} crashed: {crash}", where=f"{kind.name}.{one.column}", remedy="please report this"
-            )
-        n_unexpected = int(result["result"]["unexpected_count"])
-        checked.append(Checked(kind.name, one.column, one.expectation, one.severity, bool(result["success"]), n_unexpected))
-    return checked
+    for kind in kinds:
+        for expected, result in zip(contract(kind), outcome.results[_table(kind)], strict=True):
+            checked.append(_checked(kind, expected, result))
+        connection.execute(f"drop table {_table(kind)}")
+    return Checkpoint(checked, outcome.described)
 
 
-def _numpy_frame(table: pa.Table) -> Any:
-    """The table as a pandas frame without its texts, backed by numpy: Great Expectations is many times slower on Arrow columns."""
-    frame = table.drop_columns(sorted(TEXT_COLUMNS & set(table.column_names))).to_pandas()
-    return frame.astype(dict.fromkeys(frame.select_dtypes("string").columns, object))
+def _table(kind: RecordKind) -> str:
+    return f"checked_{kind.name}"
 
 
-def _validate(frame: Any, expected: Sequence[Expected]) -> list[dict[str, Any]]:
-    """The result of each expectation, in order."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read when Great Expectations is imported
-    import great_expectations as gx
-    import great_expectations.expectations as classes
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it tells of every temporary directory
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
-    asset = context.data_sources.add_pandas("records").add_dataframe_asset("records")
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": frame})
-    suite = gx.ExpectationSuite("contract")
-    for number, one in enumerate(expected):
-        column = {} if "column_list" in one.arguments else {"column": one.column}
-        make = getattr(classes, one.expectation)
-        suite.add_expectation(make(**column, **one.arguments, severity=one.severity, meta={"number": number}))
-    counts_only = {"result_format": "BASIC", "partial_unexpected_count": 0}
-    results = batch.validate(suite, result_format=counts_only).results
-    return [dict(result.items()) for result in sorted(results, key=lambda result: result.expectation_config.meta["number"])]
+def _checked(kind: RecordKind, expected: Expected, result: Mapping[str, Any]) -> Checked:
+    if (crash := _crash(result["exception_info"])) is not None:
+        what = f"the check {expected.expectation} crashed: {crash}"
+        raise StageError(what, where=f"{kind.name}.{expected.column}", remedy="please report this")
+    n_unexpected = int(result["result"]["unexpected_count"] or 0)  # none where there are no rows at all
+    return Checked(kind.name, expected.column, expected.expectation, expected.severity, bool(result["success"]), n_unexpected)
 
 
 def _crash(exception_info: Mapping[str, Any]) -> str | None:
@@ -134,3 +99,53 @@ def _crash(exception_info: Mapping[str, Any]) -> str | None:
     infos = [info for info in (exception_info, *exception_info.values()) if isinstance(info, Mapping)]
     messages = [str(info.get("exception_message")) for info in infos if info.get("raised_exception")]
     return "; ".join(messages) if messages else None
+
+
+class _Outcome(NamedTuple):
+    results: dict[str, list[dict[str, Any]]]
+    """By table the result of each expectation, in the contract's order."""
+    described: str
+
+
+def _run_checkpoint(connection: duckdb.DuckDBPyConnection, contracts: Mapping[str, Sequence[Expected]]) -> _Outcome:
+    """Run one checkpoint over several tables."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read when Great Expectations is imported
+    import great_expectations as gx
+
+    from data_contracts.expectations_on_duckdb import data_source
+
+    context = _quiet_context(gx)
+    with data_source(context, connection) as source:
+        found = _checkpoint(gx, context, source, contracts).run()
+    results = {}
+    for result in found.run_results.values():
+        ordered = sorted(result.results, key=lambda one: one.expectation_config.meta["number"])
+        results[result.suite_name] = [dict(one.items()) for one in ordered]
+    return _Outcome(results, found.describe())
+
+
+def _checkpoint(gx: Any, context: Any, source: Any, contracts: Mapping[str, Sequence[Expected]]) -> Any:
+    """A checkpoint with one suite for each table."""
+    definitions = []
+    for table, expected in contracts.items():
+        suite = context.suites.add(gx.ExpectationSuite(table, expectations=[_expectation(*one) for one in enumerate(expected)]))
+        rows = source.add_table_asset(table, table_name=table).add_batch_definition_whole_table("all")
+        definitions.append(context.validation_definitions.add(gx.ValidationDefinition(name=table, data=rows, suite=suite)))
+    return context.checkpoints.add(gx.Checkpoint(name="contracts", validation_definitions=definitions, result_format=COUNTS_ONLY))
+
+
+def _expectation(number: int, one: Expected) -> Any:
+    import great_expectations.expectations as classes
+
+    column = {} if "column_list" in one.arguments else {"column": one.column}
+    return getattr(classes, one.expectation)(**column, **one.arguments, severity=one.severity, meta={"number": number})
+
+
+def _quiet_context(gx: Any) -> Any:
+    """A context that keeps nothing, draws no bars and tells of no temporary directories."""
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    return context

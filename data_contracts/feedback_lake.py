@@ -1,7 +1,8 @@
 """The feedback lake: append-only batches of comparisons, judgments and quarantined rows, one per ingest that met something new.
 
     <root>/batches/ingest_date=YYYY-MM-DD/<first 16 digits of the digest>/
-        comparisons.parquet  judgments.parquet  quarantine.parquet  findings.parquet  delivery.json  manifest.json
+        comparisons.parquet  judgments.parquet  quarantine.parquet  findings.parquet  expectations.parquet  checkpoint.json
+        delivery.json  manifest.json
 
 A batch is published like any artifact and never changed. When it landed (`created_at` in its manifest) is no column of its
 rows, so the same delivery makes the same bytes on any day.
@@ -23,6 +24,8 @@ BATCH = "feedback_batch"
 SNAPSHOT_FILE = "snapshot.json"
 COMPARISONS, JUDGMENTS, QUARANTINED = "comparisons.parquet", "judgments.parquet", "quarantine.parquet"
 FINDINGS = "findings.parquet"
+BATCH_FILES = (COMPARISONS, JUDGMENTS, QUARANTINED, FINDINGS)
+"""The files of records of a batch, in the order of `data_contracts.contracts.BATCH_KINDS`."""
 
 
 class Pinned(NamedTuple):

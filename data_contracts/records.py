@@ -136,6 +136,20 @@ FINDING = RecordKind(
     ),
 )
 
+EXPECTATION = RecordKind(
+    "expectation",
+    grain="one row per expectation of the contracts that was checked",
+    key=("records", "column", "expectation", "severity"),
+    columns=(
+        Column("records", TEXT, "kind of the records that were checked, such as `judgment`"),
+        Column("column", TEXT, "the column that was checked, or the columns of a key, joined by commas"),
+        Column("expectation", TEXT, "name of the Great Expectations class"),
+        Column("severity", TEXT, "a broken critical one stops the stage, a broken warning is reported", allowed=("critical", "warning")),
+        Column("success", pa.bool_(), "whether it held"),
+        Column("n_unexpected", INT, "rows that broke it"),
+    ),
+)
+
 PREFERENCE = RecordKind(
     "preference",
     grain="one row per comparison whose judgments favour one response",
@@ -293,6 +307,7 @@ RECORD_KINDS = (
     JUDGMENT,
     QUARANTINE,
     FINDING,
+    EXPECTATION,
     PROMPT_GROUP,
     RESPONSE_PAIR,
     CONTAMINATION,

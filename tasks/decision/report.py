@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def _write_report(directory: Path, config: ReportConfig, artifacts: dict[str, Ar
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["figure"] = figure_text
+    environment.filters |= {"figure": figure_text, "expectation": expectation_text}
     html = environment.get_template("report.html.j2").render(report_content(config, artifacts))
     (directory / "report.html").write_text(html)
     return {"kilobytes": round(len(html.encode()) / 1000)}
@@ -78,6 +79,7 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "preferences": artifacts["preferences"].manifest.headline,
         "feedback": artifacts["snapshot"].manifest.headline,
         "contracts": artifacts["contracts"].manifest.headline,
+        "broken_contracts": pl.read_parquet(artifacts["contracts"].file("expectations.parquet")).filter(~pl.col("success")).to_dicts(),
         "duplicates": artifacts["duplicates"].manifest.headline,
         "evaluation_sets": pl.read_parquet(artifacts["duplicates"].file("evaluation_sets.parquet")).to_dicts(),
         "findings": pl.read_parquet(artifacts["contracts"].file("findings.parquet")).to_dicts(),
@@ -136,6 +138,12 @@ def figure_text(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def expectation_text(name: str) -> str:
+    """The name of a Great Expectations class in words: `ExpectColumnValuesToNotBeNull` is "values to not be null"."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    return words.removeprefix("expect ").removeprefix("column ").removeprefix("compound columns ")
 
 
 report_stage = stage("report")(make_report)

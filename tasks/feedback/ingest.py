@@ -16,8 +16,10 @@ from pydantic import Field, field_validator, model_validator
 
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
+from data_contracts.contracts import BATCH_KINDS
 from data_contracts.errors import IntegrityError, RecipeError
-from data_contracts.feedback_lake import BATCH, COMPARISONS, FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake
+from data_contracts.expectations import check
+from data_contracts.feedback_lake import BATCH, BATCH_FILES, COMPARISONS, FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, InputRef, file_hash, library_versions
 from data_contracts.parquet import ROWS_PER_GROUP, write_records, write_stream
@@ -59,6 +61,9 @@ class IngestConfig(StageConfig):
 
     sources: tuple[SourceConfig, ...] = Field(default=(), description="what is read every night")
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig, description="private data in texts, and the annotators' names")
+    check_contracts: bool = Field(
+        default=True, description="check each new batch against its contracts before it lands; the night's snapshot is always checked"
+    )
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "IngestConfig":
@@ -87,11 +92,11 @@ def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = Non
         raise RecipeError("there is no source of feedback", remedy="add [[ingest.sources]] to the recipe")
     sources = [_told(source, StageProgress(n, len(sources))) for n, source in enumerate(sources, 1)]
     lake = FeedbackLake(home.lake)
-    identity = _identity(sources, simulated, config.privacy)
+    identity = _identity(sources, simulated, config)
 
     def build(directory: Path) -> Headline:
         screening = Screening(config.privacy, Tombstones(home.tombstones).blocked())  # read when it is this ingest's turn
-        return _write_batch(directory, identity, sources, lake, screening)
+        return _write_batch(directory, identity, sources, lake, screening, check_contracts=config.check_contracts)
 
     return lake.land(identity, build)
 
@@ -104,7 +109,7 @@ def _told(source: SourceConfig, progress: StageProgress) -> SourceConfig:
     return source.model_copy(update={"format": name})
 
 
-def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None, privacy: PrivacyConfig) -> Identity:
+def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None, config: IngestConfig) -> Identity:
     """What decides a batch: its sources' settings and the bytes of their files, wherever these lie."""
     inputs = [] if simulated is None else [simulated.manifest.as_input(SIMULATED)]
     for source in sources:
@@ -116,7 +121,8 @@ def _identity(sources: Sequence[SourceConfig], simulated: Artifact | None, priva
         libraries=library_versions(("duckdb", "phonenumbers", "polars", "pyarrow")),
         config={
             "sources": [source.model_dump(exclude={"path"}) | {"members": selection(Path(source.path))} for source in sources],
-            "privacy": privacy.pinned(),
+            "privacy": config.privacy.pinned(),
+            "check_contracts": config.check_contracts,
         },
         inputs=tuple(inputs),
     )
@@ -128,7 +134,13 @@ def _file_ref(source: SourceConfig, path: Path) -> InputRef:
 
 
 def _write_batch(
-    directory: Path, identity: Identity, sources: Sequence[SourceConfig], lake: FeedbackLake, screening: Screening
+    directory: Path,
+    identity: Identity,
+    sources: Sequence[SourceConfig],
+    lake: FeedbackLake,
+    screening: Screening,
+    *,
+    check_contracts: bool,
 ) -> Headline:
     scratch = directory.with_name(f"{directory.name}.scratch")
     scratch.mkdir()
@@ -142,13 +154,37 @@ def _write_batch(
                 "comparisons": _write_new(connection, "new_pairs", COMPARISON, directory / COMPARISONS),
             }
             _write_quarantine(connection, delivery, screening, directory / QUARANTINED)
+            write_records(FINDING, FINDING.table(screening.findings()), directory / FINDINGS)
+            warnings = check_batch(connection, directory) if check_contracts else None
             files = _per_file(connection, delivery)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     (directory / "delivery.json").write_text(json.dumps({"identity": identity.id, "files": files}, indent=2) + "\n")
     totals = {name: sum(int(file[name]) for file in files) for name in ("rows_read", *(f"rows_{fate}" for fate in FATES))}
-    write_records(FINDING, FINDING.table(screening.findings()), directory / FINDINGS)
-    return totals | counts | {"private_data_findings": screening.n_findings}
+    return totals | counts | {"failed_warnings": warnings, "private_data_findings": screening.n_findings}
+
+
+def check_batch(connection: duckdb.DuckDBPyConnection, directory: Path) -> int:
+    """Check a batch's files against their contracts before it lands, keep the result among them, and count the broken warnings.
+
+    Args:
+        connection: with the lake's comparisons as `lake_comparisons`, which the batch's judgments may name as well.
+        directory: the batch.
+
+    Raises:
+        StageError: a critical expectation is broken: the batch does not land.
+    """
+    relations = {kind.name: _parquet(directory / name) for kind, name in zip(BATCH_KINDS, BATCH_FILES, strict=True)}
+    known = f"(select comparison_id from {relations[COMPARISON.name]} union all select comparison_id from lake_comparisons)"
+    checkpoint = check(connection, relations, BATCH_KINDS, known)
+    checkpoint.stop_if_critical("the batch that was about to land; nothing of it was stored", remedy="please report this")
+    checkpoint.write(directory)
+    return len(checkpoint.failed("warning"))
+
+
+def _parquet(path: Path) -> str:
+    """SQL for a Parquet file as a relation."""
+    return f"read_parquet('{str(path).replace(chr(39), chr(39) * 2)}', hive_partitioning = false)"
 
 
 def _source(config: SourceConfig) -> Source:
@@ -178,9 +214,8 @@ def _write_quarantine(connection: duckdb.DuckDBPyConnection, delivery: Delivery,
         for row, (reason, detail) in rejected.items()
     ]
     connection.register("turned_away", pa.Table.from_pylist(rows, schema=REFUSED))
-    refused = f"read_parquet('{str(delivery.refused).replace(chr(39), chr(39) * 2)}')"
     columns = ", ".join(QUARANTINE.schema.names)
-    found = connection.sql(f"select {columns} from (from {refused} union all from turned_away) order by row")
+    found = connection.sql(f"select {columns} from (from {_parquet(delivery.refused)} union all from turned_away) order by row")
     write_stream(QUARANTINE, found.to_arrow_reader(ROWS_PER_GROUP), path)
 
 

@@ -1,7 +1,7 @@
 """Snapshot: which batches of the lake count tonight, as an ordered list of their digests."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from data_contracts.code_version import code_version
 from data_contracts.errors import InputError
 from data_contracts.feedback_lake import SNAPSHOT_FILE, FeedbackLake, files_read
 from data_contracts.home import Home
-from data_contracts.lake_views import batches_that_matter, current_comparisons, current_judgments, views_version
+from data_contracts.lake_views import batches_that_matter, count_current, views_version
 from data_contracts.manifest import Identity
 from tasks.stage import StageConfig, stage
 
@@ -41,8 +41,8 @@ def take_snapshot(home: Home, config: SnapshotConfig) -> Made:
     if config.sources is not None and batches:
         mattering = batches_that_matter([batch.path for batch in batches], config.sources)
         batches = [batch for batch in batches if batch.path in mattering]
-    judgments = current_judgments([batch.path for batch in batches], config.sources).num_rows if batches else 0
-    if not judgments:
+    counts = count_current([batch.path for batch in batches], config.sources)
+    if not counts["judgments"]:
         when = f" as of {config.as_of.isoformat()}" if config.as_of else ""
         raise InputError(
             f"the lake holds no judgment that stands{when}: the data set is empty",
@@ -56,14 +56,13 @@ def take_snapshot(home: Home, config: SnapshotConfig) -> Made:
         config={"sources": config.sources and sorted(config.sources)},
         inputs=inputs,
     )
-    return home.artifacts.make(identity, lambda directory: _write_snapshot(directory, config.sources, batches, judgments))
+    return home.artifacts.make(identity, lambda directory: _write_snapshot(directory, config.sources, batches, counts))
 
 
-def _write_snapshot(directory: Path, sources: Sequence[str] | None, batches: Sequence[Artifact], judgments: int) -> Headline:
+def _write_snapshot(directory: Path, sources: Sequence[str] | None, batches: Sequence[Artifact], counts: Mapping[str, int]) -> Headline:
     content = {"batches": [batch.manifest.present_digest for batch in batches], "sources": sources and sorted(sources)}
     (directory / SNAPSHOT_FILE).write_text(json.dumps(content, indent=2) + "\n")
-    comparisons = current_comparisons([batch.path for batch in batches], sources)
-    return {"batches": len(batches), "judgments": judgments, "comparisons": comparisons.num_rows} | _rows(batches, sources)
+    return {"batches": len(batches), **counts} | _rows(batches, sources)
 
 
 def _rows(batches: Sequence[Artifact], sources: Sequence[str] | None) -> dict[str, int]:
