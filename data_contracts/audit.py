@@ -104,9 +104,9 @@ def _add_feedback(connection: duckdb.DuckDBPyConnection, lake: FeedbackLake) -> 
             _create(connection, name, pa.Table.from_pylist([], pa.schema([pa.field("batch", pa.string()), *kind.schema])))
         _document(connection, name, f"{kind.grain}, as it came", kind.schema)
         _comment(connection, "column", f"{name}.batch", "the batch that the row came in")
-    accepted = [batch.path for batch in lake.accepted()]
+    accepted = lake.readable(lake.accepted())
     for name, kind, view in (("judgments", JUDGMENT, current_judgments), ("comparisons", COMPARISON, current_comparisons)):
-        _create(connection, name, view(accepted) if accepted else kind.table([]))
+        _create(connection, name, view(*accepted) if accepted.batches else kind.table([]))
         _document(connection, name, f"what stands now: {kind.grain.replace('revision of ', '')}", kind.schema)
 
 

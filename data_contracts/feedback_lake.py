@@ -4,19 +4,22 @@
         comparisons.parquet  judgments.parquet  quarantine.parquet  findings.parquet  expectations.parquet  checkpoint.json
         delivery.json  manifest.json
 
+    <root>/compacted/   small batches put together, see `data_contracts.compaction`
+
 A batch is published like any artifact and never changed. When it landed (`created_at` in its manifest) is no column of its
 rows, so the same delivery makes the same bytes on any day.
 """
 
 import fcntl
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from data_contracts.artifact_store import SHORT, Artifact, Headline, Made, open_artifact, publish
+from data_contracts.compaction import Segment, compact, segments_of
 from data_contracts.errors import IntegrityError, examples
 from data_contracts.manifest import MANIFEST_NAME, Identity
 
@@ -29,12 +32,14 @@ BATCH_FILES = (COMPARISONS, JUDGMENTS, QUARANTINED, FINDINGS)
 
 
 class Pinned(NamedTuple):
-    """What a snapshot holds fast: give it to the views as `current_judgments(*pinned)`."""
+    """What is read of the lake: give it to the views as `current_judgments(*pinned)`."""
 
     batches: list[Path]
     """Directories of the batches, in the snapshot's order."""
-    sources: tuple[str, ...] | None
+    sources: tuple[str, ...] | None = None
     """Names of the sources whose judgments count; None for all."""
+    segments: tuple[Segment, ...] = ()
+    """Where some of the batches stand together, so that they need not be read one by one."""
 
 
 class FeedbackLake:
@@ -76,7 +81,16 @@ class FeedbackLake:
                 staging=self.root / ".staging",
                 place=lambda m: self.root / "batches" / f"ingest_date={m.created_at[:10]}" / m.digest[:SHORT],
             )
+            compact(self.root, self.accepted(), (COMPARISONS, JUDGMENTS))
             return Made(batch, reused=False)
+
+    def readable(self, batches: Sequence[Artifact], sources: Collection[str] | None = None) -> Pinned:
+        """Some of the lake's batches, in this order, as the views read them; with the sources that count, by default all."""
+        return Pinned(
+            [batch.path for batch in batches],
+            None if sources is None else tuple(sources),
+            tuple(segments_of(self.root, batches)),
+        )
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -94,14 +108,14 @@ class FeedbackLake:
         """
         content = json.loads(snapshot.file(SNAPSHOT_FILE).read_text())
         digests: list[str] = content["batches"]
-        places = {digest: batch.path for batch in self.batches() for digest in digests_of(batch)}
+        places = {digest: batch for batch in self.batches() for digest in digests_of(batch)}
         if missing := [digest[:SHORT] for digest in digests if digest not in places]:
             raise IntegrityError(
                 f"the lake lacks batches of snapshot {snapshot.short_id}: {examples(missing)}",
                 where=str(self.root),
                 remedy="bring the batches' directories back, or make a new snapshot",
             )
-        return Pinned([places[digest] for digest in digests], content["sources"] and tuple(content["sources"]))
+        return self.readable([places[digest] for digest in digests], content["sources"])
 
 
 def files_read(batch: Artifact) -> list[dict[str, Any]]:

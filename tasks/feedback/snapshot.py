@@ -37,11 +37,13 @@ def take_snapshot(home: Home, config: SnapshotConfig) -> Made:
     Raises:
         InputError: no judgment was accepted yet, or none before the moment.
     """
-    batches = FeedbackLake(home.lake).accepted(config.as_of)
+    lake = FeedbackLake(home.lake)
+    batches = lake.accepted(config.as_of)
     if config.sources is not None and batches:
-        mattering = batches_that_matter([batch.path for batch in batches], config.sources)
+        everything = lake.readable(batches)
+        mattering = batches_that_matter(everything.batches, config.sources, everything.segments)
         batches = [batch for batch in batches if batch.path in mattering]
-    counts = count_current([batch.path for batch in batches], config.sources)
+    counts = count_current(*lake.readable(batches, config.sources))
     if not counts["judgments"]:
         when = f" as of {config.as_of.isoformat()}" if config.as_of else ""
         raise InputError(

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact, sweep
 from data_contracts.audit import rebuild_audit_database
+from data_contracts.compaction import remove_segments
 from data_contracts.errors import InputError, StorageError
 from data_contracts.feedback_lake import COMPARISONS, JUDGMENTS, QUARANTINED, FeedbackLake, files_of
 from data_contracts.home import Home
@@ -201,6 +202,7 @@ def _carry_out(home: Home, what: Forgotten) -> Tombstone:
         what = what.model_copy(update={"raw": tuple({*what.raw, *map(stones.fingerprint, raw)})})
         write_whole(_journal(home, what), what.model_dump_json() + "\n")
     stones.write(_tombstone(stones, what))
+    remove_segments(home.lake)
     for artifact, aliases in list(_every(home, what)):
         _redact(home, artifact, what, aliases)
     _erase_loose_files(home, what)
