@@ -26,7 +26,7 @@ from data_contracts.manifest import MANIFEST_NAME, Identity
 BATCH = "feedback_batch"
 SNAPSHOT_FILE = "snapshot.json"
 COMPARISONS, JUDGMENTS, QUARANTINED = "comparisons.parquet", "judgments.parquet", "quarantine.parquet"
-FINDINGS = "findings.parquet"
+FINDINGS, DELIVERY = "findings.parquet", "delivery.json"
 BATCH_FILES = (COMPARISONS, JUDGMENTS, QUARANTINED, FINDINGS)
 """The files of records of a batch, in the order of `data_contracts.contracts.BATCH_KINDS`."""
 
@@ -118,9 +118,15 @@ class FeedbackLake:
         return self.readable([places[digest] for digest in digests], content["sources"])
 
 
+def mended_rows(batch: Artifact) -> list[str]:
+    """Fingerprints of the refused rows, as they had been read, that a batch brings mended."""
+    fingerprints: list[str] = json.loads(batch.file(DELIVERY).read_text()).get("mended", [])
+    return fingerprints
+
+
 def files_read(batch: Artifact) -> list[dict[str, Any]]:
     """The files that a batch was read from, each with its source and its counts of rows."""
-    files: list[dict[str, Any]] = json.loads(batch.file("delivery.json").read_text())["files"]
+    files: list[dict[str, Any]] = json.loads(batch.file(DELIVERY).read_text())["files"]
     return files
 
 

@@ -1,11 +1,13 @@
-"""The quarantine as it stands: which refused rows are still refused, and which were mended by a later delivery of their file."""
+"""The quarantine as it stands: which refused rows are still refused, and which were mended since."""
 
 from collections.abc import Iterator
 
 import duckdb
 import pyarrow as pa
 
-from data_contracts.feedback_lake import QUARANTINED, FeedbackLake, files_of, files_read, ingest_time
+from data_contracts.feedback_lake import QUARANTINED, FeedbackLake, files_of, files_read, ingest_time, mended_rows
+from data_contracts.home import Home
+from data_contracts.tombstones import Tombstones
 
 DELIVERED = pa.schema(
     [
@@ -17,7 +19,7 @@ DELIVERED = pa.schema(
     ]
 )
 
-OPEN = """
+REFUSED = """
 with refused as (
     select parse_filename(parse_dirpath(filename)) as batch, * exclude (filename)
     from read_parquet($files, filename = true, hive_partitioning = false)
@@ -25,7 +27,7 @@ with refused as (
 latest as (
     select source, source_file, max(place) as place from delivered group by all
 )
-select refused_at, source, source_file, source_row, reason, detail, raw, latest.place is not null as is_open
+select batch, refused_at, source, source_file, source_row, reason, detail, raw, latest.place is not null as is_open
 from refused
 join delivered using (batch, source, source_file)
 left join latest using (source, source_file, place)
@@ -33,27 +35,40 @@ order by is_open desc, source, source_file, source_row, refused_at
 """
 
 
-def quarantined_rows(lake: FeedbackLake) -> pa.Table:
+def quarantined_rows(home: Home) -> pa.Table:
     """Every row that was ever refused: when, where it stood, why, as it was read, and whether it is still refused.
 
-    A row is open (`is_open`) while the latest delivery of its file is the one that it was refused in: a file that is
-    delivered again, mended, settles the rows of the delivery before.
+    A row is open (`is_open`) while the latest delivery of its file is the one that it was refused in, and nobody handed it in
+    mended: a file that is delivered again settles the rows of the delivery before, and a mended row all that read as it did.
     """
-    batches = lake.batches()
-    delivered = pa.Table.from_pylist(list(_deliveries(lake)), schema=DELIVERED)
+    batches = FeedbackLake(home.lake).batches()
     if not batches:
         return pa.table({"is_open": pa.array([], pa.bool_())})
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
-        connection.register("delivered", delivered)
-        found: pa.Table = connection.sql(OPEN, params={"files": files_of([batch.path for batch in batches], QUARANTINED)}).to_arrow_table()
+        connection.register("delivered", pa.Table.from_pylist(list(_deliveries(home)), schema=DELIVERED))
+        files = files_of([batch.path for batch in batches], QUARANTINED)
+        found: pa.Table = connection.sql(REFUSED, params={"files": files}).to_arrow_table()
         connection.unregister("delivered")
-    return found
+    return _without_mended(home, found)
 
 
-def _deliveries(lake: FeedbackLake) -> Iterator[dict[str, object]]:
+def _without_mended(home: Home, rows: pa.Table) -> pa.Table:
+    """The rows, those that were handed in mended no longer open; what was refused again just as it had been is open there."""
+    last = {mended: batch.path.name for batch in FeedbackLake(home.lake).batches() for mended in mended_rows(batch)}
+    if not last:
+        return rows
+    fingerprint = Tombstones(home.tombstones).fingerprint
+    still = [
+        row["is_open"] and last.get(fingerprint(row["raw"]), row["batch"]) == row["batch"]
+        for row in rows.select(["is_open", "raw", "batch"]).to_pylist()
+    ]
+    return rows.set_column(rows.schema.get_field_index("is_open"), "is_open", pa.array(still, pa.bool_()))
+
+
+def _deliveries(home: Home) -> Iterator[dict[str, object]]:
     """Which files each batch read."""
-    for place, batch in enumerate(lake.batches()):
+    for place, batch in enumerate(FeedbackLake(home.lake).batches()):
         for file in files_read(batch):
             where = {"source": file["source"], "source_file": file["source_file"]}
             yield {"batch": batch.path.name, "refused_at": ingest_time(batch), "place": place, **where}

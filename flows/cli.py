@@ -80,11 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("artifact", nargs="?", help="only the artifact whose id begins so")
     verify.set_defaults(command=_verify)
 
-    quarantine = commands.add_parser("quarantine", parents=[home], help="why rows were refused, with examples; or the rows, to be mended")
+    quarantine = commands.add_parser("quarantine", parents=[home], help="why rows were refused; hands them out and takes them back")
     quarantine.add_argument("--source", help="only rows of this source")
     quarantine.add_argument("--reason", help="only rows refused for this reason")
     quarantine.add_argument("--examples", type=int, default=2, metavar="N", help="rows shown per reason (default: %(default)s)")
-    quarantine.add_argument("--export", type=Path, metavar="DIR", help="write the refused rows, as they were read, to files there")
+    quarantine.add_argument("--export", type=Path, metavar="DIR", help="write the refused rows to files there, to be mended")
+    quarantine.add_argument("--mended", type=Path, metavar="DIR", help="take the rows of such a folder back in; needs --recipe")
+    quarantine.add_argument("--recipe", metavar="FILE", help="with --mended: the recipe that the rows were refused under")
     quarantine.set_defaults(command=_quarantine)
     return parser
 
@@ -122,8 +124,14 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _quarantine(options: argparse.Namespace) -> int:
-    from flows.quarantine import show_quarantine
+    from data_contracts.errors import RecipeError
+    from flows.quarantine import show_quarantine, take_back_and_tell
 
+    if options.mended is not None:
+        if options.recipe is None:
+            raise RecipeError("--mended takes rows back by a recipe", remedy="give the recipe that names their sources: --recipe NAME")
+        take_back_and_tell(_existing(options.home), options.mended, options.recipe)
+        return 0
     chosen = {"source": options.source, "reason": options.reason, "examples": options.examples, "export": options.export}
     show_quarantine(_existing(options.home), **chosen)
     return 0

@@ -1,33 +1,33 @@
-"""`overnight quarantine`: why rows were refused, with examples, and the rows themselves, to be mended and delivered again."""
+"""`overnight quarantine`: why rows were refused, with examples, and the rows themselves, to be mended and taken back."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 from rich.table import Column, Table
 
-from data_contracts.errors import InputError
-from data_contracts.feedback_lake import FeedbackLake
+from data_contracts.audit import rebuild_audit_database
 from data_contracts.home import Home
 from data_contracts.quarantined_rows import quarantined_rows
+from flows.recipe import load_recipe
+from tasks.feedback.mending import hand_out, take_back
 
 LONGEST_EXAMPLE = 200
 """Characters of a refused row that are shown."""
 
 
 def show_quarantine(root: Path, *, source: str | None, reason: str | None, examples: int, export: Path | None) -> None:
-    """Print the open rows by source and reason, with examples; or write them, as they were read, to files.
+    """Print the open rows by source and reason, with examples; or write them to files.
 
     Args:
         root: the home.
         source: only rows of this source.
         reason: only rows refused for this reason.
         examples: rows shown per source and reason.
-        export: a folder for one file of raw rows per source file, to be mended and delivered again in its place.
+        export: a folder for one file of refused rows per source file, to be mended and taken back.
     """
-    rows = pl.DataFrame(quarantined_rows(FeedbackLake(Home(root).lake)))
-    console = Console()
+    home, console = Home(root), Console()
+    rows = pl.DataFrame(quarantined_rows(home))
     if rows.is_empty():
         console.print("nothing was ever refused")
         return
@@ -35,28 +35,23 @@ def show_quarantine(root: Path, *, source: str | None, reason: str | None, examp
     rows = rows.filter(*wanted) if wanted else rows
     still = rows.filter("is_open")
     if export is not None:
-        for path, count in export_rows(still, export):
+        for path, count in hand_out(home, still, export):
             console.print(f"{count} rows  {path}", soft_wrap=True, highlight=False)
         return
     console.print(_table(still, examples))
-    console.print(f"{still.height} rows are refused; {rows.height - still.height} refused before were settled by later deliveries")
+    console.print(f"{still.height} rows are refused; {rows.height - still.height} refused before were settled since")
 
 
-def export_rows(rows: pl.DataFrame, folder: Path) -> Sequence[tuple[Path, int]]:
-    """Write the raw rows of each source file to a file of its own; gives the paths with their counts of rows.
-
-    Raises:
-        InputError: a file is there already; what was mended in it is not overwritten.
-    """
-    written = []
-    for (source, file), group in rows.group_by("source", "source_file", maintain_order=True):
-        path = folder / str(source) / f"{str(file).replace('/', '_')}.refused"
-        if path.exists():
-            raise InputError("the file to export to is there already", where=str(path), remedy="move it away, or give another folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{raw}\n" for raw in group["raw"]))
-        written.append((path, group.height))
-    return written
+def take_back_and_tell(root: Path, folder: Path, recipe_name: str) -> None:
+    """Ingest a folder of mended rows by a recipe's sources, and print what became of them."""
+    home, console = Home(root), Console()
+    recipe = load_recipe(recipe_name)
+    with home.at_work():
+        made = take_back(home, recipe.ingest, folder)
+        rebuild_audit_database(home)
+    told = made.artifact.manifest.headline
+    counts = " · ".join(f"{told[f'rows_{fate}']} {fate}" for fate in ("read", "accepted", "known", "quarantined"))
+    console.print(f"{'taken back before' if made.reused else 'taken back'}: rows {counts}")
 
 
 def _table(rows: pl.DataFrame, examples: int) -> Table:

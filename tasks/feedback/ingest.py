@@ -19,7 +19,7 @@ from data_contracts.code_version import code_version
 from data_contracts.contracts import BATCH_KINDS
 from data_contracts.errors import IntegrityError, RecipeError
 from data_contracts.expectations import check
-from data_contracts.feedback_lake import BATCH, BATCH_FILES, COMPARISONS, FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake
+from data_contracts.feedback_lake import BATCH, BATCH_FILES, COMPARISONS, DELIVERY, FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, InputRef, file_hash, library_versions
 from data_contracts.parquet import ROWS_PER_GROUP, write_records, write_stream
@@ -73,13 +73,14 @@ class IngestConfig(StageConfig):
         return self
 
 
-def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = None) -> Made:
+def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = None, mended: Sequence[str] = ()) -> Made:
     """Read every source and land what is new as one batch; the same delivery is not read twice.
 
     Args:
         home: the installation.
         config: the sources.
         simulated: an artifact with `feedback.jsonl` in native format, read as the source `simulated`.
+        mended: fingerprints of refused rows that this delivery brings mended, see `tasks.feedback.mending`.
 
     Raises:
         InputError: a file is missing or unreadable, or has the wrong columns.
@@ -96,7 +97,10 @@ def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = Non
 
     def build(directory: Path) -> Headline:
         screening = Screening(config.privacy, Tombstones(home.tombstones).blocked())  # read when it is this ingest's turn
-        return _write_batch(directory, identity, sources, lake, screening, check_contracts=config.check_contracts)
+        headline, files = _write_records(directory, sources, lake, screening, check_contracts=config.check_contracts)
+        told = {"identity": identity.id, "files": files, "mended": sorted(mended)}
+        (directory / DELIVERY).write_text(json.dumps(told, indent=2) + "\n")
+        return headline
 
     return lake.land(identity, build)
 
@@ -133,15 +137,10 @@ def _file_ref(source: SourceConfig, path: Path) -> InputRef:
     return InputRef(role=f"{source.name}/{name}", kind="file", id=name, digest=file_hash(path))
 
 
-def _write_batch(
-    directory: Path,
-    identity: Identity,
-    sources: Sequence[SourceConfig],
-    lake: FeedbackLake,
-    screening: Screening,
-    *,
-    check_contracts: bool,
-) -> Headline:
+def _write_records(
+    directory: Path, sources: Sequence[SourceConfig], lake: FeedbackLake, screening: Screening, *, check_contracts: bool
+) -> tuple[Headline, list[FileCounts]]:
+    """Write the records of a batch; its headline, and what became of the rows of each file."""
     scratch = directory.with_name(f"{directory.name}.scratch")
     scratch.mkdir()
     try:
@@ -159,9 +158,8 @@ def _write_batch(
             files = _per_file(connection, delivery)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    (directory / "delivery.json").write_text(json.dumps({"identity": identity.id, "files": files}, indent=2) + "\n")
     totals = {name: sum(int(file[name]) for file in files) for name in ("rows_read", *(f"rows_{fate}" for fate in FATES))}
-    return totals | counts | {"failed_warnings": warnings, "private_data_findings": screening.n_findings}
+    return totals | counts | {"failed_warnings": warnings, "private_data_findings": screening.n_findings}, files
 
 
 def check_batch(connection: duckdb.DuckDBPyConnection, directory: Path) -> int:
