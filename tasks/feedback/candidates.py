@@ -1,17 +1,19 @@
 """Candidates: the rows of a delivery as columns, with the ids of what they compare, before anything is matched with the lake.
 
 A candidate is one vote with its pair, as its source row gave them, or a pair without a vote. However a row was read, its ids are
-made here, by one SQL statement, so that equal content has equal ids in every format.
+made here, by the same SQL, so that equal content has equal ids in every format. Texts are wide, so they are kept apart from the rows,
+once for all rows of a chunk that share them, and met again only when records are written.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.sources.columns import READ
+from tasks.sources.columns import NOTHING, Read
 
 ID_DIGITS = 32
 PLACE_BITS = 12
@@ -19,46 +21,89 @@ PLACE_BITS = 12
 FILLED = ("prompt_id", "prompt", "response_a", "response_b", "model_a", "model_b", "gold_verdict")
 """Columns of a comparison that a later delivery may fill in where they were unknown."""
 
-FEW_VALUES = ["source", "source_file", "slice", "op", "verdict", "annotator_kind", "presented_first"]
-"""Columns that are worth a dictionary in the scratch file."""
+
+class Candidates(NamedTuple):
+    """Candidates of one file."""
+
+    rows: pa.Table
+    """One row per candidate, with its place, its ids and all that is not a text; `texts_place` says where its texts stand."""
+    texts: pa.Table
+    """The texts in the source's orientation, each under the place of a candidate that has it."""
+
+
+class CandidateFiles(NamedTuple):
+    """Where the candidates of a delivery are written."""
+
+    rows: Path
+    texts: Path
 
 
 class CandidateWriter:
-    """Writes candidates, chunk by chunk, with their ids and places, into one Parquet file."""
+    """Writes candidates, chunk by chunk, into two Parquet files."""
 
-    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
-        self._path, self._connection = path, connection
-        self._writer: pq.ParquetWriter | None = None
+    def __init__(self, files: CandidateFiles, connection: duckdb.DuckDBPyConnection) -> None:
+        nothing = identified(connection, NOTHING, source="", source_file="", first_row=0)
+        self._writers = [
+            pq.ParquetWriter(
+                file, table.schema, compression="lz4", use_dictionary=[name for name in table.schema.names if name in FEW_VALUES]
+            )
+            for file, table in zip(files, nothing, strict=True)
+        ]
 
-    def write(self, read: pa.Table, *, source: str, source_file: str, first_row: int) -> None:
-        """Add candidates of one file.
-
-        Args:
-            read: candidates in the schema `READ`.
-            source: name of the source.
-            source_file: name of the file.
-            first_row: number, among all rows of the delivery, of the file's row 0.
-        """
-        table = identified(self._connection, read, source=source, source_file=source_file, first_row=first_row)
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._path, table.schema, compression="lz4", use_dictionary=FEW_VALUES)
-        self._writer.write_table(table)
+    def write(self, candidates: Candidates) -> None:
+        """Add candidates."""
+        for writer, table in zip(self._writers, candidates, strict=True):
+            writer.write_table(table)
 
     def close(self) -> None:
-        """Finish the file; without a single chunk an empty one is written."""
-        if self._writer is None:
-            self.write(READ.empty_table(), source="", source_file="", first_row=0)
-        if self._writer is not None:
-            self._writer.close()
+        """Finish the files."""
+        for writer in self._writers:
+            writer.close()
 
 
-def identified(connection: duckdb.DuckDBPyConnection, read: pa.Table, *, source: str, source_file: str, first_row: int) -> pa.Table:
-    """Candidates with their places and ids, in the orientation of the source's own ids or else of the responses' hashes."""
-    connection.register("read_rows", read)
+FEW_VALUES = {
+    *("source", "source_file", "slice", "op", "verdict", "annotator_id", "annotator_kind", "presented_first", "model_a", "model_b"),
+    *("comparison_id", "prompt_id", "text_a", "text_b", "gold_verdict", "tie_reason"),
+}
+"""Columns that are worth a dictionary in the scratch files."""
+
+
+def identified(connection: duckdb.DuckDBPyConnection, read: Read, *, source: str, source_file: str, first_row: int) -> Candidates:
+    """Candidates with their places and ids, in the orientation of the source's own ids or else of the responses' hashes.
+
+    Args:
+        connection: does the work.
+        read: rows of one file.
+        source: name of the source.
+        source_file: name of the file.
+        first_row: number, among all rows of the delivery, of the file's row 0.
+    """
+    connection.register("read_texts", read.texts)
+    hashed: pa.Table = connection.sql(HASH_TEXTS).to_arrow_table()
+    rows = read.rows
+    for name, column in zip(hashed.column_names, hashed.take(rows["nth_texts"].combine_chunks()).columns, strict=True):
+        rows = rows.append_column(name, column)
+    connection.register("read_rows", rows)
     parameters = {"source": source, "source_file": source_file, "first_row": first_row}
     found: pa.Table = connection.sql(IDENTIFY, params=parameters).to_arrow_table()
     connection.unregister("read_rows")
-    return found
+    connection.unregister("read_texts")
+    return _with_text_places(found, read)
+
+
+def _with_text_places(found: pa.Table, read: Read) -> Candidates:
+    """The candidates with the place of their texts: that of the first candidate that has the same."""
+    nth = read.rows["nth_texts"].combine_chunks()
+    told = nth.is_valid().to_numpy(zero_copy_only=False)
+    numbers, places = nth.drop_null().to_numpy(), found["place"].to_numpy()
+    first = np.full(read.texts.num_rows, -1, np.int64)
+    first[numbers[::-1]] = places[told][::-1]
+    used = np.flatnonzero(first >= 0)
+    in_order = used[np.argsort(first[used])]
+    text_places = np.zeros(len(places), np.int64)
+    text_places[told] = first[numbers]
+    texts = read.texts.take(in_order).add_column(0, "texts_place", pa.array(first[in_order], pa.int64()))
+    return Candidates(found.append_column("texts_place", pa.array(text_places, mask=~told)), texts)
 
 
 def _sides(*columns: str) -> str:
@@ -78,54 +123,49 @@ def digest(*parts: str) -> str:
     return f"sha256({told})[:{ID_DIGITS}]"
 
 
-IDENTIFY = f"""
+HASH_TEXTS = f"""
 with hashed as (
-    select *,
-        if(len(prompt) > 0, sha256(to_json(prompt)::varchar)[:{ID_DIGITS}], null) as prompt_id,
-        sha256(response_a) as hash_a, sha256(response_b) as hash_b
+    select if(len(prompt) > 0, sha256(to_json(prompt)::varchar)[:{ID_DIGITS}], null) as prompt_id,
+        sha256(response_a)[:{ID_DIGITS}] as hash_a, sha256(response_b)[:{ID_DIGITS}] as hash_b
+    from read_texts
+)
+select prompt_id, hash_a, hash_b, coalesce(hash_a, '') > coalesce(hash_b, '') as by_hash_swapped,
+    {digest("prompt_id", "least(hash_a, hash_b)", "greatest(hash_a, hash_b)")} as content_id
+from hashed
+"""
+"""SQL: the ids of texts, and of the comparison that is known by them alone."""
+IDENTIFY = f"""
+with told as (
+    select * exclude (hash_a, hash_b, by_hash_swapped), hash_a as text_a, hash_b as text_b,
+        pair_key is not null as own_key,
+        pair_key is null and by_hash_swapped as swapped  -- null where there is no pair
     from read_rows
-),
-told as (
-    select * exclude (hash_a, hash_b),
-        pair_key is null and nth_pair is not null and coalesce(hash_a, '') > coalesce(hash_b, '') as swapped,
-        hash_a as text_a, hash_b as text_b
-    from hashed
 ),
 oriented as (
     select
         (($first_row + source_row) << {2 * PLACE_BITS}) | (coalesce(nth_pair, 0) << {PLACE_BITS}) | nth_vote as place,
         $first_row + source_row as row,
         $source as source, $source_file as source_file, source_row,
-        nth_pair is not null and nth_vote = 0 as leads,
-        pair_key is not null as own_key,
-        case
-            when nth_pair is null then null
-            when pair_key is not null then $source || '/' || pair_key
-            else {digest("prompt_id", "least(text_a, text_b)", "greatest(text_a, text_b)")}
-        end as comparison_id,
+        nth_pair is not null and nth_vote = 0 as leads, own_key, coalesce(swapped, false) as swapped,
+        if(own_key, $source || '/' || pair_key, content_id) as comparison_id,
         prompt_id, coalesce(slice, $source) as slice, $source || '/' || ranking_key as ranking_id,
-        {_sides("text", "response", "model")},
-        {other_side("gold_verdict")} as gold_verdict, swapped,
-        prompt, vote_key, own_revision, op, annotator_id, annotator_kind,
+        {_sides("text", "model")},
+        {other_side("gold_verdict")} as gold_verdict,
+        vote_key, own_revision, op, annotator_id, annotator_kind,
         {other_side("verdict")} as verdict, tie_reason, preference_strength,
         {other_side("presented_first")} as presented_first, event_time, seconds_spent
     from told
 )
-select * exclude (vote_key, swapped)
-    replace (
-        if(leads, prompt, null) as prompt, if(leads, response_a, null) as response_a, if(leads, response_b, null) as response_b,
-        if(own_key, text_a, null) as text_a, if(own_key, text_b, null) as text_b  -- only these are compared with what is known
-    ),
+select * exclude (vote_key),
     case
         when vote_key is not null then $source || '/' || vote_key
         when op is not null and annotator_id is not null and comparison_id is not null and event_time is not null
-        then {digest("source", "annotator_id", "comparison_id", "event_time::varchar")}
+        then {digest("$source", "annotator_id", "comparison_id", "epoch_us(event_time)::varchar")}
     end as judgment_id
 from oriented
 """
 
 
-def staged(paths: Sequence[Path]) -> str:
-    """SQL for all candidates of files that were written here."""
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-    return f"read_parquet([{listed}], hive_partitioning = false)"
+def staged(path: Path) -> str:
+    """SQL for everything in a file that was written here."""
+    return f"read_parquet('{str(path).replace(chr(39), chr(39) * 2)}', hive_partitioning = false)"

@@ -3,29 +3,36 @@
 Nothing is held but the block that is being read, however long the files are.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.records import QUARANTINE
-from tasks.feedback.candidates import CandidateWriter
+from tasks.feedback.candidates import CandidateFiles, Candidates, CandidateWriter, identified
 from tasks.privacy.screening import Screening
 from tasks.progress import StageProgress, emit
 from tasks.sources import FORMATS, places, plain
-from tasks.sources.columns import as_read
+from tasks.sources.columns import Read, as_read
 from tasks.sources.files import json_line, refuse_other_encodings
 from tasks.sources.formats import native
 from tasks.sources.rows import BadRow, GoodRow, Row
 from tasks.sources.streams import File, open_bytes, reading
 
+T = TypeVar("T")
+R = TypeVar("R")
 CHUNK = 20_000
 """Rows that become columns together."""
+WORKERS = min(4, os.cpu_count() or 1)
+"""Blocks of a file that are worked on at once; each takes some ten times its bytes of memory."""
 
 
 class Source(NamedTuple):
@@ -59,8 +66,7 @@ class ReadFile:
 class Delivery:
     """What was read."""
 
-    candidates: Path
-    """Parquet: see `tasks.feedback.candidates`."""
+    candidates: CandidateFiles
     refused: Path
     """Parquet: the rows that could not be read, as quarantine records with their row among all rows."""
     files: list[ReadFile] = field(default_factory=list)
@@ -85,13 +91,13 @@ def read_delivery(sources: Sequence[Source], scratch: Path, connection: duckdb.D
     Raises:
         InputError: a file is missing, cannot be read, or has the wrong columns.
     """
-    delivery = Delivery(scratch / "candidates.parquet", scratch / "refused.parquet")
+    candidates = CandidateFiles(scratch / "candidates.parquet", scratch / "texts.parquet")
+    delivery = Delivery(candidates, scratch / "refused.parquet")
     writer = CandidateWriter(delivery.candidates, connection)
     with pq.ParquetWriter(delivery.refused, REFUSED, compression="zstd") as refused:
         for source in sources:
             for file, chunk in _chunks(source, delivery, connection, screening):
-                if chunk.good.num_rows:
-                    writer.write(chunk.good, source=source.name, source_file=file.name, first_row=file.first_row)
+                writer.write(chunk.good)
                 if chunk.bad:
                     rows = [quarantined(file, file.first_row + bad.number, bad.reason, bad.detail, bad.raw) for bad in chunk.bad]
                     refused.write_table(pa.Table.from_pylist(rows, schema=REFUSED))
@@ -103,7 +109,7 @@ def read_delivery(sources: Sequence[Source], scratch: Path, connection: duckdb.D
 class Chunk(NamedTuple):
     """Some rows of one file."""
 
-    good: pa.Table
+    good: Candidates
     bad: list[BadRow]
 
 
@@ -117,7 +123,7 @@ def _chunks(
             found = (
                 _native_lines(path, file, connection, screening)
                 if native.is_json_lines(path)
-                else _in_chunks(file, native.parse_file(path, source.slice), screening)
+                else _in_chunks(file, native.parse_file(path, source.slice), connection, screening)
             )
             for chunk in found:
                 yield file, chunk
@@ -127,7 +133,7 @@ def _chunks(
     while batch := list(islice(rows, CHUNK)):
         for name in dict.fromkeys(name for name, _ in batch):
             file = files.get(name) or files.setdefault(name, _begin(delivery, source, name))
-            for chunk in _in_chunks(file, (row for of, row in batch if of == name), screening):
+            for chunk in _in_chunks(file, (row for of, row in batch if of == name), connection, screening):
                 yield file, chunk
 
 
@@ -138,27 +144,56 @@ def _begin(delivery: Delivery, source: Source, name: str) -> ReadFile:
     return file
 
 
-def _in_chunks(file: ReadFile, rows: Iterable[Row], screening: Screening) -> Iterator[Chunk]:
+def _in_chunks(file: ReadFile, rows: Iterable[Row], connection: duckdb.DuckDBPyConnection, screening: Screening) -> Iterator[Chunk]:
     screened = (row for _, row in screening.rows(file.source.name, file.source.slice, ((file.name, row) for row in rows)))
     while batch := list(islice(screened, CHUNK)):
         file.lines = max(file.lines, *(row.number for row in batch))
         file.rows += len(batch)
-        yield Chunk(as_read(row for row in batch if isinstance(row, GoodRow)), [row for row in batch if isinstance(row, BadRow)])
+        good = _identified(connection, as_read(row for row in batch if isinstance(row, GoodRow)), file)
+        yield Chunk(good, [row for row in batch if isinstance(row, BadRow)])
+
+
+def _identified(connection: duckdb.DuckDBPyConnection, read: Read, file: ReadFile) -> Candidates:
+    return identified(connection, read, source=file.source.name, source_file=file.name, first_row=file.first_row)
 
 
 def _native_lines(path: File, file: ReadFile, connection: duckdb.DuckDBPyConnection, screening: Screening) -> Iterator[Chunk]:
     """JSON lines of the native format: plain rows by the block; the others, and those to be looked at closely, one by one."""
     columns = native.Columns(path)
     refuse_other_encodings(path)
+
+    def taken_apart(lines: plain.Lines) -> tuple[Candidates, list[tuple[int, bytes]]]:
+        with connection.cursor() as own:
+            own.execute("set timezone = 'UTC'")
+            block = plain.sort_out(lines, own, file.source.slice, screening.needs_a_look)
+            return _identified(own, block.plain, file), block.others
+
     with reading(path), open_bytes(path) as stream:
-        for block in plain.blocks(stream, connection, file.source.slice, screening.needs_a_look):
-            if block.plain.num_rows:
+        for lines, (good, others) in ahead(taken_apart, plain.lines_of(stream)):
+            if good.rows.num_rows:
                 columns.see_columns(set(native.REQUIRED))
-                file.rows += block.plain.num_rows
-                yield Chunk(block.plain, [])
-            yield from _in_chunks(file, _others(block.others, columns, file.source.slice), screening)
-            file.lines = block.lines
+                file.rows += good.rows.num_rows
+                yield Chunk(good, [])
+            yield from _in_chunks(file, _others(others, columns, file.source.slice), connection, screening)
+            file.lines = lines.last
     columns.check()
+
+
+def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+    """Every item with what becomes of it, in their order; the next ones are worked on meanwhile, in threads."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting: deque[tuple[T, Future[R]]] = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(work, item)))
+                if len(waiting) > WORKERS:
+                    first, found = waiting.popleft()
+                    yield first, found.result()
+            while waiting:
+                first, found = waiting.popleft()
+                yield first, found.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _others(lines: Iterable[tuple[int, bytes]], columns: native.Columns, default_slice: str | None) -> Iterator[Row]:

@@ -25,6 +25,7 @@ from data_contracts.manifest import Identity, InputRef, file_hash, library_versi
 from data_contracts.parquet import ROWS_PER_GROUP, write_records, write_stream
 from data_contracts.records import COMPARISON, FINDING, JUDGMENT, QUARANTINE, RecordKind
 from data_contracts.tombstones import FORGOTTEN, Tombstones
+from tasks.feedback.candidates import PLACE_BITS
 from tasks.feedback.delivery import REFUSED, Delivery, Source, quarantined, raw_rows, read_delivery
 from tasks.feedback.reconcile import reconcile
 from tasks.privacy.screening import PrivacyConfig, Screening, leave_out_forgotten
@@ -220,7 +221,7 @@ def _write_quarantine(connection: duckdb.DuckDBPyConnection, delivery: Delivery,
 def _per_file(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> list[FileCounts]:
     """Rows read, accepted, quarantined and known of each file; every row that was read must have exactly one fate."""
     connection.register("read_files", pa.table({"first_row": pa.array([file.first_row for file in delivery.files], pa.int64())}))
-    found = connection.execute(FATES_SQL.format(refused=str(delivery.refused).replace("'", "''"))).fetchall()
+    found = connection.execute(FATES_SQL.format(refused=str(delivery.refused).replace("'", "''"), row_bits=2 * PLACE_BITS)).fetchall()
     fates = {first_row: dict(zip(FATES, counts, strict=True)) for first_row, *counts in found}
     files: list[FileCounts] = []
     for file in delivery.files:
@@ -236,7 +237,7 @@ def _per_file(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> list
 
 FATES_SQL = """
 with quarantined as (select row from read_parquet('{refused}') union all select row from rejected),
-accepted as (select row from new_votes union select row from new_pairs),
+accepted as (select place >> {row_bits} as row from settled_votes union select place >> {row_bits} from settled_pairs),
 fates as (
     select row, 'accepted' as fate from accepted
     union all

@@ -8,7 +8,8 @@ occurrence number within the file. So true repeats stay, anonymous annotators ar
 again, perhaps grown, adds only what it has more.
 
 Everything is done to sets, by DuckDB, which goes to disk where memory does not suffice. What is simple (a judgment that nothing
-else names, or one that the lake has word for word) is settled there; the rest goes to `corrections`.
+else names, or one that the lake has word for word) is settled there; the rest goes to `corrections`. Sets are of places and ids: what
+is wide is met when records are written, and only for the places that are new.
 """
 
 from pathlib import Path
@@ -18,25 +19,27 @@ import polars as pl
 
 from data_contracts.feedback_lake import COMPARISONS, JUDGMENTS, files_of
 from data_contracts.records import COMPARISON, JUDGMENT
-from tasks.feedback.candidates import FILLED, PLACE_BITS, digest, other_side, staged
+from tasks.feedback.candidates import FILLED, ID_DIGITS, PLACE_BITS, CandidateFiles, digest, other_side, staged
 from tasks.feedback.corrections import CONTENT, SAYS, correct
 
 SAYS_SQL = ", ".join(SAYS)
 TEXT_IDS = "prompt_id, text_a, text_b"
 
 
-def reconcile(candidates: Path, batches: list[Path], connection: duckdb.DuckDBPyConnection) -> None:
+def reconcile(candidates: CandidateFiles, batches: list[Path], connection: duckdb.DuckDBPyConnection) -> None:
     """Divide candidates into what is new, what is known and what cannot be accepted.
 
-    Leaves these tables in the connection's database: `new_votes` and `new_pairs`, with `place` and the columns of their records,
-    and `rejected` (row, reason, detail). A row that is in neither and was read brought nothing new.
+    Leaves in the connection's database the tables `settled_votes` and `settled_pairs`, the places of what is new, the views
+    `new_votes` and `new_pairs` of the records at these places, and the table `rejected` (row, reason, detail). A row that is in
+    none of them and was read brought nothing new.
 
     Args:
         candidates: what was read, see `tasks.feedback.candidates`.
         batches: directories of the lake's batches that brought rows.
         connection: a database of its own for this delivery.
     """
-    connection.execute(f"create view candidates as select * from {staged([candidates])}")
+    connection.execute(f"create view candidates as select * from {staged(candidates.rows)}")
+    connection.execute(f"create view texts as select * from {staged(candidates.texts)}")
     _view_lake(connection, batches)
     connection.execute(ORIENTATION)
     connection.execute(VOTES)
@@ -60,8 +63,10 @@ def _view_lake(connection: duckdb.DuckDBPyConnection, batches: list[Path]) -> No
 
 def _correct(connection: duckdb.DuckDBPyConnection) -> None:
     """Settle the votes that are not simple; leaves `corrected` (place, revision and what the vote says) and adds to `rejected`."""
-    votes = connection.sql("select * from votes semi join unclear using (judgment_id) order by place").pl()
-    known = connection.sql("select * from known_votes semi join unclear using (judgment_id)").pl()
+    votes = connection.sql(
+        f"select place, row, own_revision, {SAYS_SQL} from votes semi join unclear using (judgment_id) order by place"
+    ).pl()
+    known = connection.sql(f"select revision, {SAYS_SQL} from lake_judgments semi join unclear using (judgment_id)").pl()
     found = correct(votes.with_columns(revision=pl.lit(None, pl.Int64)), known)
     connection.register("found_new", found.new.select("place", "revision", *CONTENT, "op").to_arrow())
     connection.register("found_rejected", found.rejected.to_arrow())
@@ -80,7 +85,8 @@ ORIENTATION = f"""
 -- are null.
 create table canonical as
 with in_lake as (
-    select comparison_id, max(prompt_id) as prompt_id, max(sha256(response_a)) as text_a, max(sha256(response_b)) as text_b
+    select comparison_id, max(prompt_id) as prompt_id, max(sha256(response_a)[:{ID_DIGITS}]) as text_a,
+        max(sha256(response_b)[:{ID_DIGITS}]) as text_b
     from lake_comparisons semi join (from candidates where own_key) using (comparison_id)
     group by all
 ),
@@ -120,39 +126,35 @@ delete from turned where straight or not crossed;
 """
 
 VOTES = f"""
-create table votes as
-with turned_votes as (
-    select c.* exclude (verdict, presented_first),
-        {other_side("verdict", "(t.place is not null)")} as verdict,
-        {other_side("presented_first", "(t.place is not null)")} as presented_first
-    from (
-        select place, row, source, source_file, source_row, own_revision, op, judgment_id, {", ".join(CONTENT)}
-        from candidates where op is not null
-    ) as c
-    left join (select place from turned) as t using (place)
-    where row not in (select row from rejected)
-),
-named as (
-    select * from turned_votes where judgment_id is not null
-    union all
-    select * exclude (occurrence) replace ({_content_id()} as judgment_id)
-    from (
-        select *, row_number() over (partition by source, source_file, {", ".join(CONTENT)} order by place) as occurrence
-        from turned_votes where judgment_id is null
+create view turned_votes as
+select c.place, c.row, source, source_file, source_row, own_revision, judgment_id, op, {
+    ", ".join(
+        f"{other_side(name, '(t.place is not null)')} as {name}" if name in ("verdict", "presented_first") else f"c.{name}"
+        for name in CONTENT
     )
-)
-from named;
+}
+from candidates as c left join (select place from turned) as t using (place) anti join rejected using (row)
+where op is not null;
+
+-- Judgments that are known by what they say.
+create table counted as
+select place, {_content_id()} as judgment_id
+from (
+    select *, row_number() over (partition by source, source_file, {", ".join(CONTENT)} order by place) as occurrence
+    from turned_votes where judgment_id is null
+);
+
+create view votes as
+select v.* replace (coalesce(v.judgment_id, counted.judgment_id) as judgment_id) from turned_votes as v left join counted using (place);
 """
 
 SORTED_OUT = f"""
-create table known_votes as
-select judgment_id, revision, {", ".join(("op", *CONTENT))}
-from lake_judgments semi join votes using (judgment_id);
-
--- Redelivered word for word.
-create table redelivered as
-select place from votes semi join known_votes on {" and ".join(f"votes.{name} is not distinct from known_votes.{name}" for name in SAYS)}
-where own_revision is null and op = 'assert';
+-- Votes on judgments that the lake has; `again` where it has them word for word.
+create table met as
+select v.place, any_value(judgment_id) as judgment_id,
+    bool_or(v.own_revision is null and {" and ".join(f"v.{name} is not distinct from k.{name}" for name in ("op", *CONTENT))}) as again
+from (from votes where op = 'assert') as v join lake_judgments as k using (judgment_id)
+group by v.place;
 
 create table unclear as
 select distinct judgment_id from (
@@ -160,80 +162,95 @@ select distinct judgment_id from (
     union all
     select judgment_id from votes where own_revision is not null or op <> 'assert'
     union all
-    select judgment_id from votes semi join known_votes using (judgment_id) anti join redelivered using (place)
+    select judgment_id from met where not again
 );
 """
 
 NEW_VOTES = f"""
-create table new_votes as
-select place, row, judgment_id, 0::bigint as revision, {", ".join(("op", *CONTENT))}, source, source_file, source_row
-from votes anti join unclear using (judgment_id) anti join redelivered using (place)
-where row not in (select row from rejected)
+create table settled_votes as
+select place, 0::bigint as revision from votes anti join unclear using (judgment_id) anti join met using (place)
 union all
-select c.place, row, judgment_id, c.revision, {", ".join(f"c.{name}" for name in ("op", *CONTENT))}, source, source_file, source_row
-from corrected as c join votes using (place)
-where row not in (select row from rejected);
+select place, revision from corrected;
+
+create view new_votes as
+select place, row, judgment_id, revision, {", ".join(f"if(c.place is null, v.{name}, c.{name}) as {name}" for name in ("op", *CONTENT))},
+    source, source_file, source_row
+from votes as v join settled_votes using (place) left join (select * exclude (revision) from corrected) as c using (place);
+
+-- A row that is rejected brings nothing at all.
+delete from settled_votes where place >> {2 * PLACE_BITS} in (select row from rejected);
 """
 
-KNOWN_PARTS = " + ".join(f"({name} is not null)::int * {2**place}" for place, name in enumerate(FILLED))
-"""SQL: which of the columns that can be filled in are known, as bits."""
+PARTS = {"prompt": "prompt_id", "response_a": "text_a", "response_b": "text_b"}
+"""The ids that tell, without the texts, whether these are known."""
+TEXTS = ("prompt", "response_a", "response_b")
+NARROW = tuple(name for name in FILLED if name not in TEXTS)
 
 
-def _first_known(column: str) -> str:
-    return f"arg_min({column}, place) filter ({column} is not null) as {column}"
+def _parts(*names: str) -> str:
+    """SQL: which of the columns that can be filled in are known, as bits."""
+    return " + ".join(f"({name} is not null)::int * {2**place}" for place, name in enumerate(names))
 
 
-def _turned_pair(column: str) -> str:
+def _turned(column: str) -> str:
     """SQL for a column of a pair in canonical orientation."""
     if column == "gold_verdict":
         return f"{other_side(column, '(t.place is not null)')} as {column}"
     if column[-2:] in ("_a", "_b"):
-        other = column[:-1] + ("b" if column.endswith("a") else "a")
-        return f"if(t.place is null, {column}, {other}) as {column}"
+        return f"if(t.place is null, {column}, {_across(column)}) as {column}"
     return column
+
+
+def _across(column: str) -> str:
+    """The same column of the other response."""
+    return column[:-1] + ("b" if column.endswith("a") else "a")
+
+
+def _with_texts(pairs: str) -> str:
+    """SQL: pairs with their texts, in canonical orientation."""
+    sides = ", ".join(f"if(exchanged, {_across(name)}, {name}) as {name}" for name in ("response_a", "response_b"))
+    return f"select place, row, comparison_id, prompt, {sides}, {', '.join((*NARROW, *OTHERS))} from {pairs} join texts using (texts_place)"
 
 
 OTHERS = ("slice", "ranking_id", "source", "source_file", "source_row")
 NEW_PAIRS = f"""
 create view pairs as
-select c.place, c.row, comparison_id, {", ".join(_turned_pair(name) for name in FILLED)}, {", ".join(OTHERS)}
-from candidates as c left join (select place from turned) as t using (place)
-where leads and c.row not in (select row from rejected);
+select c.place, c.row, comparison_id, {", ".join(_turned(name) for name in ("text_a", "text_b", *NARROW))}, {", ".join(OTHERS)},
+    texts_place, swapped or t.place is not null as exchanged
+from candidates as c left join (select place from turned) as t using (place) anti join rejected using (row)
+where leads;
 
 create table met_pairs as
 select comparison_id, min(place) as place, arg_min(parts, place) as first_parts, bit_or(parts) as parts
-from (select comparison_id, place, {KNOWN_PARTS} as parts from pairs)
+from (select comparison_id, place, {_parts(*(PARTS.get(name, name) for name in FILLED))} as parts from pairs)
 group by all;
 
 create table known_pairs as
-select comparison_id, bit_or({KNOWN_PARTS}) as parts from lake_comparisons semi join met_pairs using (comparison_id) group by all;
+select comparison_id, bit_or({_parts(*FILLED)}) as parts from lake_comparisons semi join met_pairs using (comparison_id) group by all;
 
 -- Comparisons that are new and whole in their first row; and those that several rows, or the lake, tell together.
-create table whole as
-select place from met_pairs anti join known_pairs using (comparison_id) where parts = first_parts;
-create table in_pieces as
-select m.comparison_id, m.place as first_place from met_pairs as m left join known_pairs as k using (comparison_id)
-where if(k.parts is null, m.parts <> m.first_parts, m.parts & ~k.parts <> 0);
+create table settled_pairs as
+select m.comparison_id, m.place, k.parts is not null or m.parts <> m.first_parts as in_pieces
+from met_pairs as m left join known_pairs as k using (comparison_id)
+where k.parts is null or m.parts & ~k.parts <> 0;
 
-create table left_out (place bigint);
 create view new_pairs as
-select * from (
-select place, row, comparison_id, {", ".join(FILLED)}, {", ".join(OTHERS)}
-from pairs semi join whole using (place)
+{_with_texts("(from pairs semi join (from settled_pairs where not in_pieces) using (place))")}
 union all
-select p.first_place as place, p.first_place >> {2 * PLACE_BITS} as row, p.comparison_id, {", ".join(FILLED)}, {", ".join(OTHERS)}
-from in_pieces as p
+select s.place, row, comparison_id, {", ".join(f"told.{name}" for name in (*TEXTS, *NARROW, *OTHERS[:2]))}, {", ".join(OTHERS[2:])}
+from settled_pairs as s
 join (
-    select comparison_id, {", ".join(_first_known(name) for name in FILLED)},
-        {", ".join(f"arg_min({name}, place) as {name}" for name in ("slice",))}, arg_min(ranking_id, place) as ranking_id
+    select comparison_id, {", ".join(f"arg_min({name}, place) filter ({name} is not null) as {name}" for name in FILLED)},
+        arg_min(slice, place) as slice, arg_min(ranking_id, place) as ranking_id
     from (
-        select comparison_id, place, {", ".join(FILLED)}, slice, ranking_id from pairs semi join in_pieces using (comparison_id)
+        select comparison_id, place, {", ".join((*FILLED, "slice", "ranking_id"))}
+        from ({_with_texts("(from pairs semi join (from settled_pairs where in_pieces) using (comparison_id))")})
         union all
-        select comparison_id, -1 as place, {", ".join(FILLED)}, slice, ranking_id
-        from lake_comparisons semi join in_pieces using (comparison_id)
+        select comparison_id, -1 as place, {", ".join((*FILLED, "slice", "ranking_id"))}
+        from lake_comparisons semi join (from settled_pairs where in_pieces) using (comparison_id)
     )
     group by all
 ) as told using (comparison_id)
-join (select place, source, source_file, source_row from candidates) as stood on stood.place = p.first_place
-) anti join left_out using (place);
+join (select place, row, source, source_file, source_row from candidates) as stood using (place)
+where in_pieces;
 """

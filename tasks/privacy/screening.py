@@ -139,10 +139,10 @@ class Screening:
         return self._blocked
 
     def needs_a_look(self, read: pa.Table) -> pa.Array:
-        """Which rows, read as columns, have to go through `row`: those with texts worth a closer look, or all of them."""
+        """Of which texts, in the schema `TEXTS`, the rows have to go through `row`: those worth a closer look, or all of them."""
         if self._key or self._blocked:
             return pa.array([True] * read.num_rows, pa.bool_())
-        texts = pl.DataFrame(read.select(["prompt", "response_a", "response_b"]))
+        texts = pl.DataFrame(read)
         prompts = texts.select(pl.col("prompt").list.eval(pl.element().struct.field("content")).list.join("\n"))["prompt"]
         return (may_hold(prompts) | may_hold(texts["response_a"]) | may_hold(texts["response_b"])).to_arrow()
 
@@ -273,11 +273,8 @@ def leave_out_forgotten(connection: duckdb.DuckDBPyConnection, blocked: Blocked)
     judgments = connection.sql("select place, annotator_id, judgment_id, comparison_id from new_votes").pl()
     comparisons = connection.sql("select place, comparison_id, prompt from new_pairs").pl()
     for table, every, left in zip(
-        ("new_votes", "new_pairs"), (judgments, comparisons), remembered(judgments, comparisons, blocked), strict=True
+        ("settled_votes", "settled_pairs"), (judgments, comparisons), remembered(judgments, comparisons, blocked), strict=True
     ):
         connection.register("forgotten", every.join(left, on="place", how="anti").select("place").to_arrow())
-        statement = (
-            f"delete from {table} where place in (from forgotten)" if table == "new_votes" else "insert into left_out from forgotten"
-        )
-        connection.execute(statement)
+        connection.execute(f"delete from {table} where place in (from forgotten)")
         connection.unregister("forgotten")

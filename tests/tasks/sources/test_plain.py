@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.sources import plain
-from tasks.sources.columns import READ, as_read
+from tasks.sources.columns import Read, as_read
 from tasks.sources.files import json_line
 from tasks.sources.formats import native
 from tasks.sources.rows import BadRow, GoodRow
@@ -27,10 +27,18 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+def with_texts(read: Read) -> pa.Table:
+    """Rows with their texts beside them."""
+    table = read.rows.drop_columns("nth_texts")
+    for name, column in zip(read.texts.column_names, read.texts.take(read.rows["nth_texts"]).columns, strict=True):
+        table = table.append_column(name, column)
+    return table
+
+
 def both(data: bytes, connection: duckdb.DuckDBPyConnection, default_slice: str | None = None) -> tuple[pa.Table, set[int]]:
     """The rows that were taken for plain, after they were compared with how `native` reads them; and the numbers of the others."""
-    found = list(plain.blocks(io.BytesIO(data), connection, default_slice))
-    table = pa.concat_tables([READ.empty_table(), *(block.plain for block in found)])
+    found = [plain.sort_out(lines, connection, default_slice) for lines in plain.lines_of(io.BytesIO(data))]
+    table = pa.concat_tables([with_texts(as_read([])), *(with_texts(block.plain) for block in found)])
     others = {number for block in found for number, _ in block.others}
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     full = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
@@ -39,7 +47,7 @@ def both(data: bytes, connection: duckdb.DuckDBPyConnection, default_slice: str 
     assert not set(taken) & others, "and once"
     expected = [native.judged(json_line(number, full[number]), default_slice) for number in taken]
     assert not [bad for bad in expected if isinstance(bad, BadRow)]
-    assert table.to_pylist() == as_read(good for good in expected if isinstance(good, GoodRow)).to_pylist()
+    assert table.to_pylist() == with_texts(as_read(good for good in expected if isinstance(good, GoodRow))).to_pylist()
     return table, others
 
 
