@@ -1,5 +1,6 @@
 """Records in Parquet files: written in one way, so that equal rows make equal bytes."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,8 @@ from data_contracts.records import RecordKind
 
 ROWS_PER_GROUP = 100_000
 """Rows of a row group of files that are written as a stream."""
+UNIQUE = {"comparison_id", "judgment_id", "prompt_id", "prompt", "response_a", "response_b", "raw", "source_row", "event_time"}
+"""Columns whose values hardly repeat: a dictionary of them would take time and space."""
 
 
 def write_records(kind: RecordKind, table: pa.Table, path: Path) -> None:
@@ -17,13 +20,26 @@ def write_records(kind: RecordKind, table: pa.Table, path: Path) -> None:
 
 
 def write_stream(kind: RecordKind, batches: pa.RecordBatchReader, path: Path) -> int:
-    """Write a stream of records as `write_records` does, group by group, so that no more than one group is held; the number of rows."""
+    """Write a stream of records as `write_records` does, group by group, so that little more than one is held; the number of rows."""
     rows = 0
-    with pq.ParquetWriter(path, kind.schema, compression="zstd") as writer:
-        for batch in batches:
-            writer.write_table(pa.Table.from_batches([batch]).cast(kind.schema), row_group_size=ROWS_PER_GROUP)
-            rows += batch.num_rows
+    repeated = [name for name in kind.schema.names if name not in UNIQUE]
+    with pq.ParquetWriter(path, kind.schema, compression="zstd", use_dictionary=repeated) as writer:
+        for group in _groups(batches):
+            writer.write_table(group.cast(kind.schema), row_group_size=ROWS_PER_GROUP)
+            rows += group.num_rows
     return rows
+
+
+def _groups(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
+    """The rows in groups of one size, each in one piece: how a stream is cut must leave no trace in the bytes."""
+    held = batches.schema.empty_table()
+    for batch in batches:
+        held = pa.concat_tables([held, pa.Table.from_batches([batch])])
+        while held.num_rows >= ROWS_PER_GROUP:
+            yield held.slice(0, ROWS_PER_GROUP).combine_chunks()
+            held = held.slice(ROWS_PER_GROUP)
+    if held.num_rows:
+        yield held.combine_chunks()
 
 
 def write_table(table: pa.Table, path: Path) -> None:

@@ -20,6 +20,8 @@ class StageProgress:
     total: int
     """0 where it is not known how much there is."""
     figures: Mapping[str, object] = field(default_factory=dict)
+    in_bytes: bool = False
+    """Whether the work is told in bytes."""
 
 
 @dataclass(frozen=True)
@@ -59,4 +61,10 @@ def describe(event: Event) -> str:
     if isinstance(event, StageEnded):
         return f"{event.stage}: {'reused' if event.reused else 'made'} in {event.seconds:.1f} s"
     figures = " ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in event.figures.items())
-    return f"{event.done}{f'/{event.total}' if event.total else ''} {figures}".rstrip()
+    return f"{_amount(event)} {figures}".rstrip()
+
+
+def _amount(event: StageProgress) -> str:
+    if event.in_bytes:
+        return f"{event.done / 1e6:.0f} of {event.total / 1e6:.0f} MB"
+    return f"{event.done}/{event.total}" if event.total else f"{event.done}"

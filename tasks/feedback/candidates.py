@@ -11,6 +11,7 @@ from typing import NamedTuple
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.sources.columns import NOTHING, Read
@@ -20,6 +21,8 @@ PLACE_BITS = 12
 """Bits of a place for the vote within its pair, and as many for the pair within its row; what stands before counts the rows."""
 FILLED = ("prompt_id", "prompt", "response_a", "response_b", "model_a", "model_b", "gold_verdict")
 """Columns of a comparison that a later delivery may fill in where they were unknown."""
+UNUSED = np.iinfo(np.int64).max
+"""Place of a text that no candidate has."""
 
 
 class Candidates(NamedTuple):
@@ -85,25 +88,26 @@ def identified(connection: duckdb.DuckDBPyConnection, read: Read, *, source: str
         rows = rows.append_column(name, column)
     connection.register("read_rows", rows)
     parameters = {"source": source, "source_file": source_file, "first_row": first_row}
-    found: pa.Table = connection.sql(IDENTIFY, params=parameters).to_arrow_table()
+    several = (pc.max(rows["nth_pair"]).as_py() or 0) > 0
+    found: pa.Table = connection.sql(IDENTIFY.format(repeat=REPEAT if several else "1"), params=parameters).to_arrow_table()
     connection.unregister("read_rows")
     connection.unregister("read_texts")
-    return _with_text_places(found, read)
+    return _with_text_places(found, read.texts)
 
 
-def _with_text_places(found: pa.Table, read: Read) -> Candidates:
+def _with_text_places(found: pa.Table, texts: pa.Table) -> Candidates:
     """The candidates with the place of their texts: that of the first candidate that has the same."""
-    nth = read.rows["nth_texts"].combine_chunks()
+    nth = found["nth_texts"].combine_chunks()
     told = nth.is_valid().to_numpy(zero_copy_only=False)
     numbers, places = nth.drop_null().to_numpy(), found["place"].to_numpy()
-    first = np.full(read.texts.num_rows, -1, np.int64)
-    first[numbers[::-1]] = places[told][::-1]
-    used = np.flatnonzero(first >= 0)
+    first = np.full(texts.num_rows, UNUSED)
+    np.minimum.at(first, numbers, places[told])
+    used = np.flatnonzero(first < UNUSED)
     in_order = used[np.argsort(first[used])]
     text_places = np.zeros(len(places), np.int64)
     text_places[told] = first[numbers]
-    texts = read.texts.take(in_order).add_column(0, "texts_place", pa.array(first[in_order], pa.int64()))
-    return Candidates(found.append_column("texts_place", pa.array(text_places, mask=~told)), texts)
+    rows = found.drop_columns("nth_texts").append_column("texts_place", pa.array(text_places, mask=~told))
+    return Candidates(rows, texts.take(in_order).add_column(0, "texts_place", pa.array(first[in_order])))
 
 
 def _sides(*columns: str) -> str:
@@ -151,19 +155,21 @@ oriented as (
         prompt_id, coalesce(slice, $source) as slice, $source || '/' || ranking_key as ranking_id,
         {_sides("text", "model")},
         {other_side("gold_verdict")} as gold_verdict,
-        vote_key, own_revision, op, annotator_id, annotator_kind,
+        nth_texts, vote_key, own_revision, op, annotator_id, annotator_kind,
         {other_side("verdict")} as verdict, tie_reason, preference_strength,
         {other_side("presented_first")} as presented_first, event_time, seconds_spent
     from told
 )
-select * exclude (vote_key),
+select * exclude (vote_key, repeat),
     case
         when vote_key is not null then $source || '/' || vote_key
         when op is not null and annotator_id is not null and comparison_id is not null and event_time is not null
-        then {digest("$source", "annotator_id", "comparison_id", "epoch_us(event_time)::varchar")}
+        then {digest("$source", "annotator_id", "comparison_id", "epoch_us(event_time)::varchar")} || if(repeat > 1, '/' || repeat, '')
     end as judgment_id
-from oriented
+from (select *, {{repeat}} as repeat from oriented)
 """
+REPEAT = f"dense_rank() over (partition by row, comparison_id, annotator_id, event_time order by place >> {PLACE_BITS})"
+"""SQL: how often a row has compared the same two texts, this time included: a ranking may hold a text twice."""
 
 
 def staged(path: Path) -> str:

@@ -25,7 +25,7 @@ from tasks.sources.columns import Read, as_read
 from tasks.sources.files import json_line, refuse_other_encodings
 from tasks.sources.formats import native
 from tasks.sources.rows import BadRow, GoodRow, Row
-from tasks.sources.streams import File, open_bytes, reading
+from tasks.sources.streams import following, open_bytes, reading
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -94,14 +94,17 @@ def read_delivery(sources: Sequence[Source], scratch: Path, connection: duckdb.D
     candidates = CandidateFiles(scratch / "candidates.parquet", scratch / "texts.parquet")
     delivery = Delivery(candidates, scratch / "refused.parquet")
     writer = CandidateWriter(delivery.candidates, connection)
-    with pq.ParquetWriter(delivery.refused, REFUSED, compression="zstd") as refused:
+    every = [path for source in sources for path in FORMATS[source.format].files(source.path)]
+    with pq.ParquetWriter(delivery.refused, REFUSED, compression="zstd") as refused, following(every) as reached:
         for source in sources:
             for file, chunk in _chunks(source, delivery, connection, screening):
-                writer.write(chunk.good)
+                if chunk.good.rows.num_rows:
+                    writer.write(chunk.good)
                 if chunk.bad:
                     rows = [quarantined(file, file.first_row + bad.number, bad.reason, bad.detail, bad.raw) for bad in chunk.bad]
                     refused.write_table(pa.Table.from_pylist(rows, schema=REFUSED))
-                emit(StageProgress(sum(read.rows for read in delivery.files), 0, {"rows, now in": file.name}))
+                rows_read = sum(read.rows for read in delivery.files)
+                emit(StageProgress(reached.done, reached.total, {"rows": rows_read, "now in": file.name}, in_bytes=True))
     writer.close()
     return delivery
 
@@ -118,15 +121,7 @@ def _chunks(
 ) -> Iterator[tuple[ReadFile, Chunk]]:
     """The rows of a source, file by file; the files are added to the delivery as they are met."""
     if source.format == "native":
-        for name, path in places.opened(source.path):
-            file = _begin(delivery, source, name)
-            found = (
-                _native_lines(path, file, connection, screening)
-                if native.is_json_lines(path)
-                else _in_chunks(file, native.parse_file(path, source.slice), connection, screening)
-            )
-            for chunk in found:
-                yield file, chunk
+        yield from _native(source, delivery, connection, screening)
         return
     files: dict[str, ReadFile] = {}
     rows = FORMATS[source.format].parse(source.path, source.slice)
@@ -157,26 +152,53 @@ def _identified(connection: duckdb.DuckDBPyConnection, read: Read, file: ReadFil
     return identified(connection, read, source=file.source.name, source_file=file.name, first_row=file.first_row)
 
 
-def _native_lines(path: File, file: ReadFile, connection: duckdb.DuckDBPyConnection, screening: Screening) -> Iterator[Chunk]:
-    """JSON lines of the native format: plain rows by the block; the others, and those to be looked at closely, one by one."""
-    columns = native.Columns(path)
-    refuse_other_encodings(path)
+class Piece(NamedTuple):
+    """Some lines of a file of the native format; or some rows of one that is not JSON lines, already read."""
 
-    def taken_apart(lines: plain.Lines) -> tuple[Candidates, list[tuple[int, bytes]]]:
+    file: ReadFile
+    columns: native.Columns
+    content: plain.Lines | Chunk
+
+
+def _pieces(source: Source, delivery: Delivery, connection: duckdb.DuckDBPyConnection, screening: Screening) -> Iterator[Piece]:
+    """The files of a native source, piece by piece."""
+    for name, path in places.opened(source.path):
+        file, columns = _begin(delivery, source, name), native.Columns(path)
+        if not native.is_json_lines(path):
+            for chunk in _in_chunks(file, native.parse_file(path, source.slice), connection, screening):
+                yield Piece(file, columns, chunk)
+            continue
+        refuse_other_encodings(path)
+        with reading(path), open_bytes(path) as stream:
+            for lines in plain.lines_of(stream):
+                file.lines = lines.last
+                yield Piece(file, columns, lines)
+
+
+def _native(
+    source: Source, delivery: Delivery, connection: duckdb.DuckDBPyConnection, screening: Screening
+) -> Iterator[tuple[ReadFile, Chunk]]:
+    """The native format: plain lines as columns, several pieces at once, of one file or of many; others one by one."""
+
+    def taken_apart(piece: Piece) -> tuple[Chunk, list[tuple[int, bytes]]]:
+        if isinstance(piece.content, Chunk):
+            return piece.content, []
         with connection.cursor() as own:
             own.execute("set timezone = 'UTC'")
-            block = plain.sort_out(lines, own, file.source.slice, screening.needs_a_look)
-            return _identified(own, block.plain, file), block.others
+            block = plain.sort_out(piece.content, own, source.slice, screening.needs_a_look)
+            return Chunk(_identified(own, block.plain, piece.file), []), block.others
 
-    with reading(path), open_bytes(path) as stream:
-        for lines, (good, others) in ahead(taken_apart, plain.lines_of(stream)):
-            if good.rows.num_rows:
-                columns.see_columns(set(native.REQUIRED))
-                file.rows += good.rows.num_rows
-                yield Chunk(good, [])
-            yield from _in_chunks(file, _others(others, columns, file.source.slice), connection, screening)
-            file.lines = lines.last
-    columns.check()
+    met: list[native.Columns] = []
+    for (file, columns, content), (chunk, others) in ahead(taken_apart, _pieces(source, delivery, connection, screening)):
+        if isinstance(content, plain.Lines) and chunk.good.rows.num_rows:
+            columns.see_columns(set(native.REQUIRED))
+            file.rows += chunk.good.rows.num_rows
+        yield file, chunk
+        for one_by_one in _in_chunks(file, _others(others, columns, source.slice), connection, screening):
+            yield file, one_by_one
+        met = [*met, columns] if columns not in met[-1:] else met
+    for columns in met:
+        columns.check()
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:

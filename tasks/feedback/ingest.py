@@ -7,6 +7,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,10 +150,7 @@ def _write_records(
             delivery = read_delivery([_source(source) for source in sources], scratch, connection, screening)
             reconcile(delivery.candidates, [batch.path for batch in lake.accepted()], connection)
             leave_out_forgotten(connection, screening.blocked)
-            counts = {
-                "judgments": _write_new(connection, "new_votes", JUDGMENT, directory / JUDGMENTS),
-                "comparisons": _write_new(connection, "new_pairs", COMPARISON, directory / COMPARISONS),
-            }
+            counts = _write_new(connection, directory)
             _write_quarantine(connection, delivery, screening, directory / QUARANTINED)
             write_records(FINDING, FINDING.table(screening.findings()), directory / FINDINGS)
             warnings = check_batch(connection, directory) if check_contracts else None
@@ -198,10 +196,19 @@ def _database(scratch: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _write_new(connection: duckdb.DuckDBPyConnection, table: str, kind: RecordKind, path: Path) -> int:
-    """Write a table's records in the order of delivery; how many there are."""
-    found = connection.sql(f"select {', '.join(kind.schema.names)} from {table} order by place")
-    return write_stream(kind, found.to_arrow_reader(ROWS_PER_GROUP), path)
+def _write_new(connection: duckdb.DuckDBPyConnection, directory: Path) -> dict[str, int]:
+    """Write the new records in the order of delivery, both kinds at once; how many there are of each."""
+
+    def write(table: str, kind: RecordKind, path: Path) -> int:
+        with connection.cursor() as own:
+            own.execute("set timezone = 'UTC'")
+            found = own.sql(f"select {', '.join(kind.schema.names)} from {table} order by place")
+            return write_stream(kind, found.to_arrow_reader(ROWS_PER_GROUP), path)
+
+    with ThreadPoolExecutor() as pool:
+        judgments = pool.submit(write, "new_votes", JUDGMENT, directory / JUDGMENTS)
+        comparisons = pool.submit(write, "new_pairs", COMPARISON, directory / COMPARISONS)
+        return {"judgments": judgments.result(), "comparisons": comparisons.result()}
 
 
 def _write_quarantine(connection: duckdb.DuckDBPyConnection, delivery: Delivery, screening: Screening, path: Path) -> None:

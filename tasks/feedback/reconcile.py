@@ -216,23 +216,26 @@ OTHERS = ("slice", "ranking_id", "source", "source_file", "source_row")
 NEW_PAIRS = f"""
 create view pairs as
 select c.place, c.row, comparison_id, {", ".join(_turned(name) for name in ("text_a", "text_b", *NARROW))}, {", ".join(OTHERS)},
-    texts_place, swapped or t.place is not null as exchanged
+    texts_place, swapped or t.place is not null as exchanged, {_parts(*(PARTS.get(name, name) for name in FILLED))} as parts
 from candidates as c left join (select place from turned) as t using (place) anti join rejected using (row)
 where leads;
 
 create table met_pairs as
-select comparison_id, min(place) as place, arg_min(parts, place) as first_parts, bit_or(parts) as parts
-from (select comparison_id, place, {_parts(*(PARTS.get(name, name) for name in FILLED))} as parts from pairs)
-group by all;
+select comparison_id, min(place) as place, arg_min(parts, place) as first_parts, bit_or(parts) as parts from pairs group by all;
 
 create table known_pairs as
 select comparison_id, bit_or({_parts(*FILLED)}) as parts from lake_comparisons semi join met_pairs using (comparison_id) group by all;
 
--- Comparisons that are new and whole in their first row; and those that several rows, or the lake, tell together.
+-- Comparisons that are new, `in_pieces` where several rows tell them together; and those that the lake has and that are told more of,
+-- under the first row that does.
 create table settled_pairs as
-select m.comparison_id, m.place, k.parts is not null or m.parts <> m.first_parts as in_pieces
-from met_pairs as m left join known_pairs as k using (comparison_id)
-where k.parts is null or m.parts & ~k.parts <> 0;
+select comparison_id, place, parts <> first_parts as in_pieces from met_pairs anti join known_pairs using (comparison_id)
+union all
+select comparison_id, min(p.place), true
+from pairs as p
+join (select k.* from known_pairs as k join met_pairs as m using (comparison_id) where m.parts & ~k.parts <> 0) as k using (comparison_id)
+where p.parts & ~k.parts <> 0
+group by all;
 
 create view new_pairs as
 {_with_texts("(from pairs semi join (from settled_pairs where not in_pieces) using (place))")}

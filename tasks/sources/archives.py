@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from data_contracts.errors import InputError
-from tasks.sources.streams import COMPRESSIONS, Member, open_bytes, reading
+from tasks.sources.streams import COMPRESSIONS, Member, note, open_bytes, reading
 
 ARCHIVES = (".zip", ".tar", ".tgz", *(f".tar{suffix}" for suffix in COMPRESSIONS))
 CHUNK = 2**20
@@ -127,6 +127,8 @@ def _zip_entries(path: Path, meter: Meter, is_wanted: Callable[[str], bool]) -> 
                         yield name, stream
                 except NotImplementedError as error:
                     raise refused(path, f"member {name} is compressed in a way that is not supported") from error
+                note(path, entry.header_offset + entry.compress_size)
+    note(path, path.stat().st_size)
 
 
 def _tar_entries(path: Path, meter: Meter, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:

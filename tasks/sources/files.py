@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.errors import InputError, examples
 from tasks.sources.rows import BadRow, raw_text
-from tasks.sources.streams import CHECK_PATH, COPY_AGAIN, File, bare_name, on_disk, open_bytes, reading
+from tasks.sources.streams import CHECK_PATH, COPY_AGAIN, File, bare_name, note, on_disk, open_bytes, reading
 
 LONGEST_ROW = 64 * 2**20
 """Bytes of a JSON line, or characters of a CSV field; a row that is longer is no row of text feedback."""
@@ -151,6 +151,7 @@ def _parquet_rows(file: File) -> Iterator[Parsed]:
         rows = chain.from_iterable(batch.to_pylist() for batch in table.iter_batches(batch_size=1024))
         for number, row in enumerate(rows, 1):
             yield number, raw_text(row), row
+    note(on_disk(file), on_disk(file).stat().st_size)
 
 
 def printable(text: str) -> str:

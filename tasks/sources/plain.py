@@ -60,25 +60,28 @@ class Block:
 
 def lines_of(file: BinaryIO) -> Iterator[Lines]:
     """The lines of a file, open at its beginning, block by block; the byte-order mark is left out."""
-    before, rest = 0, b""
-    while more := file.read(BLOCK):
-        data = rest + more if before or rest else more.removeprefix(BYTE_ORDER_MARK)
-        end = data.rfind(b"\n") + 1
-        if end:
-            found = Lines(before, _split(data, end))
+    before, rest = 0, bytearray()
+    while True:
+        data = rest + bytearray(BLOCK)
+        read = file.readinto(memoryview(data)[len(rest) :])  # type: ignore[attr-defined]
+        end = len(rest) + read
+        first = len(BYTE_ORDER_MARK) if not before and data.startswith(BYTE_ORDER_MARK) else 0
+        whole = data.rfind(b"\n", first, end) + 1 if read else end
+        if whole > first:
+            found = Lines(before, _split(data, first, whole))
             yield found
             before = found.last
-        rest = data[end:]
-    if rest:
-        yield Lines(before, _split(rest, len(rest)))
+        if not read:
+            return
+        rest = data[max(whole, 0) : end]
 
 
-def _split(data: bytes, end: int) -> pa.Array:
-    """The lines of a block up to an end, line ends and all, without copying them."""
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8, end) == ord("\n")) + 1
+def _split(data: bytearray, first: int, end: int) -> pa.Array:
+    """The lines of a part of a block, line ends and all, without copying them."""
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8, end - first, first) == ord("\n")) + first + 1
     if not len(ends) or ends[-1] != end:
         ends = np.append(ends, end)
-    offsets = np.concatenate([[0], ends]).astype(np.int64)
+    offsets = np.concatenate([[first], ends]).astype(np.int64)
     return pa.Array.from_buffers(pa.large_binary(), len(ends), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
 
 
@@ -127,7 +130,7 @@ def _asked(connection: duckdb.DuckDBPyConnection, question: str, block: pa.Table
 def _distinct(texts: pa.Table) -> tuple[npt.NDArray[np.int64], pa.Table]:
     """Of every row the number of its texts, and each number's texts."""
     key = np.zeros(texts.num_rows, np.int64)
-    for column in texts.columns:  # a block has fewer than 2**21 plain rows, so the key of all three stays below 2**63
+    for column in texts.columns:  # a block has fewer than 2**20 plain rows, so the key of all three stays below 2**63
         encoded = column.combine_chunks().dictionary_encode("encode")
         key = key * len(encoded.dictionary) + encoded.indices.to_numpy()
     _, first, nth = np.unique(key, return_index=True, return_inverse=True)
@@ -170,20 +173,19 @@ VALUES_FIT = " and ".join(
         _values(("slice",), f"slice <> '{ALL_SLICES}'"),
         _values(AMOUNTS, "(isfinite(try_cast({0}::varchar as double)) and try_cast({0}::varchar as double) >= 0)"),
         _values(("event_time",), TIME_SQL),
-        _values(("revision",), rf"(regexp_full_match(revision, '\d{{1,18}}') and try_cast(revision::varchar as bigint) <= {LONGEST_REVISION})"),
+        _values(
+            ("revision",), rf"(regexp_full_match(revision, '\d{{1,18}}') and try_cast(revision::varchar as bigint) <= {LONGEST_REVISION})"
+        ),
     )
 )
 TOLD = " + ".join(f"(said.{column} is not null)::int" for column in COLUMNS)
 LINES = rf"""
-with objects as (
-    select number, if(json_valid(line), line, null) as line from block
-),
-parsed as (
-    select number, line, len(json_keys(line)) as keys, from_json(line, '{SHAPE}') as said from objects
+with parsed as (
+    select number, line, len(try(json_keys(line))) as keys, try(from_json(line, '{SHAPE}')) as said from block
 ),
 named as (
     select number, said.*,
-        if(keys = {TOLD}, true, keys = list_count(json_type(line, {PATHS}))) as columns_fit
+        if(keys = {TOLD}, true, keys = list_count(try(json_type(line, {PATHS})))) as columns_fit
     from parsed  -- every key is a known column, and stands once; where values are null, this takes a second look
 )
 select

@@ -3,9 +3,11 @@
 import gzip
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from data_contracts.home import Home
 from data_contracts.manifest import Identity
 from data_contracts.records import JUDGMENT
 from tasks.feedback.ingest import IngestConfig, SourceConfig, ingest
+from tasks.progress import StageProgress, listening
 from tests.tasks.deliveries import (
     SHARED,
     comparisons,
@@ -159,6 +162,16 @@ def test_what_was_unknown_of_a_comparison_is_filled_in_and_what_was_known_stays(
     assert len(judgments(home)) == 1
 
 
+def test_what_fills_in_a_known_comparison_is_the_row_that_brings_it(home: Home) -> None:
+    known = {"comparison_id": "c", "verdict": "a", "annotator_id": "kim"}
+    deliver(home, [known])
+    deliver(home, [known, row("a", comparison_id="c", annotator_id="kim")])
+    (batch,) = FeedbackLake(home.lake).accepted()[1:]
+    rows = pq.read_table(batch.path / "comparisons.parquet", partitioning=None).to_pylist()
+    assert [(one["response_a"], one["source_row"]) for one in rows] == [("Blue.", 2)]
+    assert batch.manifest.headline["rows_known"] == 1
+
+
 # --- corrections and retractions ---
 
 
@@ -255,6 +268,41 @@ def test_a_file_without_rows_takes_nothing_from_the_next(home: Home, tmp_path: P
     write_rows(tmp_path / "in/a.jsonl", [])
     write_rows(tmp_path / "in/b.jsonl", [row()])
     assert counts(dict(deliver_files(home, tmp_path / "in").manifest.headline)) == (1, 0, 0)
+
+
+def test_files_of_one_source_are_read_in_their_order_whatever_their_kind(home: Home, tmp_path: Path) -> None:
+    """The correction stands in the last file, so it holds only if that one counts as later; every row has its file and number."""
+    names = [f"{i:02}.jsonl" for i in range(12)]
+    for number, name in enumerate(names):
+        write_rows(tmp_path / "in" / name, [row(judgment_id=f"{name} {i}", comparison_id=f"{number} {i}") for i in range(number)])
+    (tmp_path / "in/05.csv").write_text("prompt,response_a,response_b,verdict,judgment_id,comparison_id\np,x,y,a,csv,c\n\np,x,y,b,csv,c\n")
+    csv = {"judgment_id": "csv", "comparison_id": "c", "prompt": "p", "response_a": "x", "response_b": "y"}
+    write_rows(tmp_path / "in/99.jsonl", [{"op": "assert"}, row("tie", **csv)])
+    batch = deliver_files(home, tmp_path / "in")
+    assert counts(dict(batch.manifest.headline)) == (sum(range(12)) + 3, 1, 0)
+    assert verdicts(home)["export/csv"] == "tie"
+    stood = {one["judgment_id"]: (one["source_file"], one["source_row"]) for one in judgments(home)}
+    expected = {f"export/{name} {i}": (name, i + 1) for n, name in enumerate(names) for i in range(n)}
+    assert stood == expected | {"export/csv": ("99.jsonl", 2)}
+
+
+def test_progress_tells_bytes_of_all_files_and_rows(home: Home, tmp_path: Path) -> None:
+    line = json.dumps(row()) + "\n"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.jsonl").write_text(line * 3)
+    (tmp_path / "in/b.jsonl.gz").write_bytes(gzip.compress(line.encode() * 4))
+    (tmp_path / "in/c.csv").write_text("prompt,response_a,response_b,verdict\np,x,y,a\n")
+    with zipfile.ZipFile(tmp_path / "in/d.zip", "w") as archive:
+        archive.writestr("rows.jsonl", line * 2)
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "in").iterdir()}
+    heard: list[StageProgress] = []
+    with listening(lambda event: heard.append(event) if isinstance(event, StageProgress) else None):
+        deliver_files(home, tmp_path / "in")
+    assert {event.total for event in heard} == {sum(sizes.values())}
+    assert all(event.in_bytes for event in heard)
+    done = [event.done for event in heard]
+    assert done == sorted(done)
+    assert (done[-1], heard[-1].figures["rows"]) == (sum(sizes.values()), 10)
 
 
 def test_broken_rows_are_kept_and_counted_per_file(home: Home, tmp_path: Path) -> None:

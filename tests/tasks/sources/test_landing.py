@@ -30,6 +30,17 @@ def test_a_ranking_is_one_row_and_three_judgments(tmp_path: Path) -> None:
     assert land(home, "rankings", row, other) == {"read": 2, "known": 1, "accepted": 1, "judgments": 3}
 
 
+def test_a_text_that_a_ranking_holds_twice_is_judged_twice(tmp_path: Path) -> None:
+    """y before x before y: against x, y has won once and lost once, and neither corrects the other."""
+    home = Home(tmp_path)
+    row = {"prompt": "p", "responses": ["y", "x", "y"], "ranks": [1, 2, 3], "annotator_id": "kim", "event_time": "2026-11-02T09:30:00Z"}
+    assert land(home, "rankings", row) == {"read": 1, "accepted": 1, "judgments": 3, "comparisons": 2}
+    mixed = next(one["comparison_id"] for one in comparisons(home) if one["response_a"] != one["response_b"])
+    assert sorted(one["verdict"] for one in judgments(home) if one["comparison_id"] == mixed) == ["a", "b"]
+    assert {one["revision"] for one in judgments(home)} == {0}
+    assert land(home, "rankings", row, {}) == {"read": 2, "known": 1, "quarantined": 1}
+
+
 def test_a_row_of_which_one_pair_contradicts_the_lake_is_quarantined_as_a_whole(tmp_path: Path) -> None:
     home = Home(tmp_path)
     ranked = record({"order": [{"value": ["r3", "r1", "r2"], "user_id": "u"}]}, r3="z")
