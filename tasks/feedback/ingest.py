@@ -150,7 +150,7 @@ def _write_records(
             delivery = read_delivery([_source(source) for source in sources], scratch, connection, screening)
             reconcile(delivery.candidates, [batch.path for batch in lake.accepted()], connection)
             leave_out_forgotten(connection, screening.blocked)
-            counts = _write_new(connection, directory)
+            counts = _write_both(connection, directory)
             _write_quarantine(connection, delivery, screening, directory / QUARANTINED)
             write_records(FINDING, FINDING.table(screening.findings()), directory / FINDINGS)
             warnings = check_batch(connection, directory) if check_contracts else None
@@ -196,19 +196,19 @@ def _database(scratch: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _write_new(connection: duckdb.DuckDBPyConnection, directory: Path) -> dict[str, int]:
-    """Write the new records in the order of delivery, both kinds at once; how many there are of each."""
-
-    def write(table: str, kind: RecordKind, path: Path) -> int:
-        with connection.cursor() as own:
-            own.execute("set timezone = 'UTC'")
-            found = own.sql(f"select {', '.join(kind.schema.names)} from {table} order by place")
-            return write_stream(kind, found.to_arrow_reader(ROWS_PER_GROUP), path)
-
-    with ThreadPoolExecutor() as pool:
-        judgments = pool.submit(write, "new_votes", JUDGMENT, directory / JUDGMENTS)
-        comparisons = pool.submit(write, "new_pairs", COMPARISON, directory / COMPARISONS)
+def _write_both(connection: duckdb.DuckDBPyConnection, directory: Path) -> dict[str, int]:
+    """Write the new records of both kinds at once; how many there are of each."""
+    with ThreadPoolExecutor() as pool, connection.cursor() as one, connection.cursor() as other:
+        judgments = pool.submit(_write_new, one, "new_votes", JUDGMENT, directory / JUDGMENTS)
+        comparisons = pool.submit(_write_new, other, "new_pairs", COMPARISON, directory / COMPARISONS)
         return {"judgments": judgments.result(), "comparisons": comparisons.result()}
+
+
+def _write_new(connection: duckdb.DuckDBPyConnection, table: str, kind: RecordKind, path: Path) -> int:
+    """Write a table's records in the order of delivery; how many there are."""
+    connection.execute("set timezone = 'UTC'")
+    found = connection.sql(f"select {', '.join(kind.schema.names)} from {table} order by place")
+    return write_stream(kind, found.to_arrow_reader(ROWS_PER_GROUP), path)
 
 
 def _write_quarantine(connection: duckdb.DuckDBPyConnection, delivery: Delivery, screening: Screening, path: Path) -> None:
