@@ -60,6 +60,7 @@ STAGE_TABLES = (
 
 def rebuild_audit_database(home: Home) -> Path:
     """Build the audit database anew and put it in place of the old one."""
+    home.share.refresh()  # other machines' nights are told of, too
     target = home.audit_database
     aside = target.with_name(f".{target.name}.{os.getpid()}.aside")  # two nights may end at the same time
     for left in target.parent.glob(f".{target.name}.*.aside*"):
@@ -112,7 +113,7 @@ def _add_feedback(connection: duckdb.DuckDBPyConnection, lake: FeedbackLake) -> 
 
 def _add_stage_table(connection: duckdb.DuckDBPyConnection, table: StageTable, artifacts: list[Artifact]) -> None:
     """All artifacts' rows as `all_NAME`, and those of the last night that has the stage as the view `NAME`."""
-    files = {str(artifact.path / table.file): artifact.id for artifact in artifacts if (artifact.path / table.file).exists()}
+    files = {str(artifact.file(table.file)): artifact.id for artifact in artifacts if artifact.has(table.file)}
     if not files:
         return
     connection.execute(
@@ -163,7 +164,7 @@ _BATCH = pa.schema(
 
 def _batch_row(batch: Artifact) -> dict[str, Any]:
     headline = batch.manifest.headline
-    return {"batch": batch.path.name, "artifact_id": batch.id, "ingest_time": ingest_time(batch)} | {
+    return {"batch": batch.directory.name, "artifact_id": batch.id, "ingest_time": ingest_time(batch)} | {
         name: headline.get(name) for name in _COUNTS
     }
 

@@ -1,12 +1,13 @@
-"""Where an installation keeps everything: one directory, the home."""
+"""Where an installation keeps everything: one directory, the home, whose shared folders may stand in an object store."""
 
-import fcntl
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_contracts.artifact_store import ArtifactStore
+from data_contracts.sharing.share import Share, share_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Home:
         return self.root / "work"
 
     @property
+    def logs(self) -> Path:
+        """What learning stages said, one file per artifact."""
+        return self.root / "logs"
+
+    @property
     def registry(self) -> Path:
         """Aliases with their history."""
         return self.root / "registry"
@@ -48,10 +54,26 @@ class Home:
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Keep the home from being changed under a night; several nights may run together. A holder that dies frees it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with self.lock.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        with self.share.turn(self.lock, shared=True):
+            self.refresh()
             yield
+
+    @property
+    def share(self) -> Share:
+        """Where artifacts, lake, registry, tombstones and nights stand."""
+        return share_of(self.root)
+
+    def refresh(self) -> None:
+        """Bring here what other machines published or changed.
+
+        What was forgotten elsewhere may still stand in what only this machine has (logs, checkpoints, the last report, the audit
+        database), and nobody can tell where: so all of that goes, and the next night makes it anew.
+        """
+        if any(path.parent == self.tombstones for path in self.share.refresh()):
+            for folder in (self.work, self.logs, self.artifacts.root / ".staging", self.lake / ".staging"):
+                shutil.rmtree(folder, ignore_errors=True)
+            for path in (self.report, self.audit_database):
+                path.unlink(missing_ok=True)
 
     @property
     def nights(self) -> Path:
