@@ -1,6 +1,7 @@
 """Where an installation keeps everything: one directory, the home, whose shared folders may stand in an object store."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +54,10 @@ class Home:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Keep the home from being changed under a night; several nights may run together. A holder that dies frees it."""
+        """Keep the home from being changed under a night; several nights may run together.
+
+        Whatever runs stages holds it, on every machine where it does.
+        """
         with self.share.turn(self.lock, shared=True):
             self.refresh()
             yield
@@ -64,16 +68,20 @@ class Home:
         return share_of(self.root)
 
     def refresh(self) -> None:
-        """Bring here what other machines published or changed.
+        """Bring here what other machines published or changed."""
+        changed = self.share.refresh()
+        if any(path.parent == self.tombstones and path.match("[!.]*.json") for path in changed):
+            self._drop_what_only_this_machine_has()
 
-        What was forgotten elsewhere may still stand in what only this machine has (logs, checkpoints, the last report, the audit
-        database), and nobody can tell where: so all of that goes, and the next night makes it anew.
-        """
-        if any(path.parent == self.tombstones for path in self.share.refresh()):
-            for folder in (self.work, self.logs, self.artifacts.root / ".staging", self.lake / ".staging"):
-                shutil.rmtree(folder, ignore_errors=True)
-            for path in (self.report, self.audit_database):
-                path.unlink(missing_ok=True)
+    def _drop_what_only_this_machine_has(self) -> None:
+        """Remove where something may still stand that was forgotten elsewhere: nobody can tell where, and the next night makes it anew."""
+        folders = (self.work, self.logs, self.artifacts.root / ".staging", self.lake / ".staging")
+        there = [path for path in (*folders, self.report, self.audit_database) if path.exists()]
+        for path in there:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if there:
+            what = ", ".join(path.relative_to(self.root).as_posix() for path in there)
+            print(f"overnight: removed {what}: something was forgotten on another machine; the next night makes it anew", file=sys.stderr)
 
     @property
     def nights(self) -> Path:

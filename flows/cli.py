@@ -145,14 +145,13 @@ def _quarantine(options: argparse.Namespace) -> int:
 
 
 def _existing(options: argparse.Namespace) -> Path:
-    """The home that a command reads, as far as a store is shared in its present state."""
+    """The home that a command reads, with what other machines put in the store that it shares."""
     from data_contracts.errors import InputError
     from data_contracts.home import Home
     from data_contracts.sharing.share import join
 
     root: Path = options.home.resolve()
     if options.store:
-        root.mkdir(parents=True, exist_ok=True)
         join(root, options.store)
     if not root.is_dir():
         raise InputError("nothing has been run there", where=str(options.home), remedy="run `overnight run`, or give --home")

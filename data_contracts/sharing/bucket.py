@@ -86,6 +86,11 @@ class Bucket:
                 return Look(None, _time_of(getattr(error.__cause__, "response", {})))
         return Look(answer["ETag"], _time_of(answer))
 
+    def look_and_read(self, key: str) -> tuple[Look, bytes | None]:
+        """A small object with its version, in this order: what is read can only be newer, and then a swap of that version fails."""
+        look = self.look(key)
+        return look, self.read([key]).get(key) if look.version else None
+
     def read(self, keys: Iterable[str]) -> dict[str, bytes]:
         """The contents of small objects, by key; one that is not there is left out."""
         if not (paths := {self._path(key): key for key in keys}):
@@ -109,6 +114,10 @@ class Bucket:
     def replace(self, key: str, data: bytes, version: str) -> str | None:
         """Write an object in place of exactly this version (If-Match); gives the new version, or None where it is another by now."""
         return self._write_if(key, data, {"IfMatch": version})
+
+    def swap(self, key: str, data: bytes, version: str | None) -> str | None:
+        """Compare and swap: `replace` a version, or `create` where there was none."""
+        return self.create(key, data) if version is None else self.replace(key, data, version)
 
     def _write_if(self, key: str, data: bytes, condition: Mapping[str, str]) -> str | None:
         for _ in range(ATTEMPTS):
@@ -181,6 +190,7 @@ def _connection() -> Any:
 
 def _told(error: Exception, url: str) -> StorageError | None:
     """What to tell of an error, or None for one that is not the storage's."""
+    from aiohttp import ClientError
     from botocore.exceptions import BotoCoreError, NoCredentialsError, PartialCredentialsError
 
     if _code_of(error) == "NoSuchBucket":
@@ -191,7 +201,7 @@ def _told(error: Exception, url: str) -> StorageError | None:
         return StorageError("there are no credentials for the store", where=url, remedy=CREDENTIALS)
     if isinstance(error, PermissionError):
         return StorageError(f"the store refuses: {error}", where=url, remedy=CREDENTIALS)
-    if isinstance(error, BotoCoreError | OSError):
+    if isinstance(error, BotoCoreError | ClientError | OSError):
         return StorageError(f"the store cannot be reached or failed: {type(error).__name__}: {error}", where=url, remedy=NETWORK)
     return None
 

@@ -20,7 +20,7 @@ from threading import Event, Thread
 from uuid import uuid4
 
 from data_contracts.errors import StorageError
-from data_contracts.sharing.bucket import Bucket, Look
+from data_contracts.sharing.bucket import Bucket
 
 SILENT = 90.0
 """Seconds without a sign of life after which a holder counts as dead."""
@@ -93,7 +93,8 @@ class Lease:
         """Enter or renew this holder's entry, or take it out (None seconds); gives the holder that stands in the way, or None when done."""
         while True:
             began = time.monotonic()
-            look, holders = self._holders()
+            look, data = self._bucket.look_and_read(self._key)
+            holders = [Holder(**entry) for entry in json.loads(data or b"[]")]
             held = any(holder.id == self._me.id for holder in holders)
             if only_if_held and not held:
                 return self._me  # it was put out
@@ -103,13 +104,7 @@ class Lease:
                 return in_the_way[0]
             mine = [] if seconds is None else [replace(self._me, until=look.now + seconds)]
             text = json.dumps([asdict(holder) for holder in [*others, *mine]]).encode()
-            if self._bucket.replace(self._key, text, look.version) if look.version else self._bucket.create(self._key, text):
+            if self._bucket.swap(self._key, text, look.version) is not None:
                 self._good_until = began + (seconds or 0.0)
                 return None
             time.sleep(random.uniform(0.01, 0.2))  # noqa: S311
-
-    def _holders(self) -> tuple[Look, list[Holder]]:
-        """Who stands in the lock. The version is looked up first: what is read after it can only be newer, and then the write fails."""
-        look = self._bucket.look(self._key)
-        data = self._bucket.read([self._key]).get(self._key) if look.version else None
-        return look, [Holder(**entry) for entry in json.loads(data or b"[]")]

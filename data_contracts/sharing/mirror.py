@@ -15,7 +15,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
@@ -70,7 +70,8 @@ class Mirror:
             relative, text = (json.loads(text)[name] for name in ("path", "text"))
         path = self.root / relative
         if path.name == MANIFEST_NAME and path.exists():
-            _drop_changed(path.parent, Manifest.model_validate_json(text))
+            with suppress(ValueError):  # what cannot be read is told of where it is opened
+                _drop_changed(path.parent, Manifest.model_validate_json(text))
         write_whole(path, text)
         index[key] = (version, relative)
         return path
@@ -146,6 +147,8 @@ class Mirror:
                 raise OvertakenError
             return  # another machine published the same first, and its artifact stays
         with self._alone() as index:
+            if not path.exists():  # what has no manifest counts as nothing
+                shutil.rmtree(destination, ignore_errors=True)
             self._here.publish(aside, destination)
             index[key] = (version, self._relative(path))
 
@@ -177,17 +180,15 @@ class Mirror:
         key = self._document(path)
         with self._alone() as index:
             while True:
-                look = self._bucket.look(key)
-                data = self._bucket.read([key]).get(key) if look.version else None
-                text = change(None if data is None else data.decode())
+                look, data = self._bucket.look_and_read(key)
+                version, text = look.version, change(None if data is None else data.decode())
                 if text is not None:
                     data = text.encode()
-                    version = self._bucket.replace(key, data, look.version) if look.version else self._bucket.create(key, data)
-                else:
-                    version = look.version
-                if version is not None and data is not None:
+                    version = self._bucket.swap(key, data, look.version)
+                if data is None:
+                    return  # there is nothing, and nothing is wanted
+                if version is not None:
                     self._keep(index, key, version, data)
-                if version is not None or text is None:
                     return
                 time.sleep(random.uniform(0.01, 0.2))  # noqa: S311
 

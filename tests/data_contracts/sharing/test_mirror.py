@@ -226,7 +226,8 @@ lake = FeedbackLake(Home(Path(sys.argv[1])).lake)
 def build(directory):
     known = sorted(batch.file("words.txt").read_text() for batch in lake.batches())
     print("building", flush=True)
-    time.sleep(1.0)
+    while not Path(sys.argv[4]).exists():
+        time.sleep(0.05)
     (directory / "words.txt").write_text("new" if not known else "known")
     (directory / "who.txt").write_text(sys.argv[2])
     return {"rows_accepted": 1}
@@ -237,15 +238,17 @@ lake.land(Identity(kind="feedback_batch", code_version="1", config={"delivery": 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lock", ["lock", "no lock"])
-def test_two_that_land_at_once_see_each_other_even_where_the_lock_fails(homes: tuple[Home, Home], lock: str) -> None:
+def test_two_that_land_at_once_see_each_other_even_where_the_lock_fails(homes: tuple[Home, Home], tmp_path: Path, lock: str) -> None:
     """What counts as new depends on the lake, so exactly one of two equal deliveries may call its row new."""
-    runs = [
-        subprocess.Popen([sys.executable, "-c", LAND, str(home.root), home.root.name, lock], stdout=subprocess.PIPE, text=True)
-        for home in homes
-    ]
+    go = tmp_path / "go"
+    commands = [[sys.executable, "-c", LAND, str(home.root), home.root.name, lock, str(go)] for home in homes]
+    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+    if lock == "no lock":  # both have looked at the empty lake before either lands
+        assert [run.stdout.readline() for run in runs if run.stdout] == ["building\n", "building\n"]
+    go.touch()
     built = sum(run.communicate(timeout=60)[0].count("building") for run in runs)
     assert [run.returncode for run in runs] == [0, 0]
-    assert built == (2 if lock == "lock" else 3)  # without the lock the loser builds anew
+    assert built == (2 if lock == "lock" else 1), "without the lock the loser builds anew"
     for home in homes:
         home.refresh()
         batches = FeedbackLake(home.lake).batches()
