@@ -75,7 +75,7 @@ class Home:
 
     def _drop_what_only_this_machine_has(self) -> None:
         """Remove where something may still stand that was forgotten elsewhere: nobody can tell where, and the next night makes it anew."""
-        folders = (self.work, self.logs, self.artifacts.root / ".staging", self.lake / ".staging")
+        folders = (self.work, self.logs, self.artifacts.root / ".staging", self.lake / ".staging", self.lake / "compacted")
         there = [path for path in (*folders, self.report, self.audit_database) if path.exists()]
         for path in there:
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -137,7 +137,7 @@ def _quarantine(options: argparse.Namespace) -> int:
     if options.mended is not None:
         if options.recipe is None:
             raise RecipeError("--mended takes rows back by a recipe", remedy="give the recipe that names their sources: --recipe NAME")
-        take_back_and_tell(_existing(options.home), options.mended, options.recipe)
+        take_back_and_tell(_existing(options), options.mended, options.recipe)
         return 0
     chosen = {"source": options.source, "reason": options.reason, "examples": options.examples, "export": options.export}
     show_quarantine(_existing(options), **chosen)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from data_contracts import compaction
 from data_contracts.artifact_store import verify
 from data_contracts.errors import StorageError
 from data_contracts.feedback_lake import FeedbackLake
@@ -51,8 +52,11 @@ def found(text: str) -> list[str]:
     return [said for said in SAID if said in text]
 
 
-def test_nothing_is_left_in_the_store_nor_in_any_mirror(store: str, tmp_path: Path) -> None:
+def test_nothing_is_left_in_the_store_nor_in_any_mirror(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "BATCHES_PER_SEGMENT", 1)
     cpu, gpu = two_homes(tmp_path, store)
+    assert [len(list(home.lake.glob("compacted/*"))) for home in (cpu, gpu)] == [1, 0], "segments are each machine's own"
+    assert not [key for key in Bucket(store).list("") if "compacted" in key]
     assert [len(found(text)) for text in (in_store(store, tmp_path / "before"), everything(gpu))] == [4, 4]
     (stone,) = forget(gpu, annotators=[KIM], reason="asked")
     assert stone.completed_at
