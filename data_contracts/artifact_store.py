@@ -1,11 +1,11 @@
 """The artifact store: immutable directories, each named by the hash of what made it.
 
 An artifact is published in one step: its files are written to a temporary directory on the same file system, hashed,
-flushed, the manifest is written last, and the directory is renamed into place. So a kill at any moment leaves either a
-whole artifact or none. Making an artifact that is already there does nothing.
+flushed, the manifest is written last, and the directory is put in its place. So a kill at any moment leaves either a
+whole artifact or none. Making an artifact that is already there does nothing. Where the home shares an object store
+(`data_contracts.sharing`), its place is there as well, and files come here when they are asked for.
 """
 
-import errno
 import os
 import shutil
 import socket
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from data_contracts.errors import InputError, IntegrityError, StorageError, examples, is_disk_full
 from data_contracts.manifest import MANIFEST_NAME, Identity, Manifest, digest_of, file_hash, list_files, read_manifest
+from data_contracts.sharing.share import Share, flush, share_of
 
 Headline = Mapping[str, str | int | float | bool | None]
 """The few figures that are shown for an artifact wherever it is listed."""
@@ -30,8 +31,17 @@ SHORT = 16
 class Artifact:
     """A published artifact, opened by id."""
 
-    path: Path
+    directory: Path
+    """Where its manifest stands, and its files as far as they are on this machine."""
     manifest: Manifest
+
+    @property
+    def path(self) -> Path:
+        """Its directory, with every file in it."""
+        share = share_of(self.directory)
+        for entry in self.manifest.present_files:
+            share.fetch(self.directory, entry)
+        return self.directory
 
     @property
     def id(self) -> str:
@@ -55,12 +65,19 @@ class Artifact:
 
     def file(self, name: str) -> Path:
         """Path of one of the artifact's files; an `IntegrityError` when it is not there."""
-        path = self.path / name
+        for entry in self.manifest.present_files:
+            if entry.path == name:
+                share_of(self.directory).fetch(self.directory, entry)
+        path = self.directory / name
         if not path.exists():
             raise IntegrityError(
-                f"artifact {self.kind} {self.short_id} has no {name}", where=str(self.path), remedy="run `overnight verify`"
+                f"artifact {self.kind} {self.short_id} has no {name}", where=str(self.directory), remedy="run `overnight verify`"
             )
         return path
+
+    def has(self, name: str) -> bool:
+        """Whether it was published with such a file."""
+        return any(entry.path == name for entry in self.manifest.files)
 
 
 @dataclass(frozen=True)
@@ -89,20 +106,33 @@ def sweep(staging: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def publish(identity: Identity, build: Callable[[Path], Headline], *, staging: Path, place: Callable[[Manifest], Path]) -> Artifact:
-    """Build an artifact aside and rename it into place.
+def publish(
+    identity: Identity,
+    build: Callable[[Path], Headline],
+    *,
+    staging: Path,
+    place: Callable[[Manifest], Path],
+    series: str = "",
+    number: int | None = None,
+    share: Share | None = None,
+) -> Artifact:
+    """Build an artifact aside and put it in its place.
 
     Args:
         identity: what decides the artifact's content.
         build: writes the artifact's files into the directory that it is given and returns the headline figures.
         staging: folder for unfinished artifacts, on the same file system as the place.
         place: the final directory, told from the manifest.
+        series: what the artifact is numbered in, where it has a number.
+        number: its number, see `Share.publish`.
+        share: where it is published; by default where the home shares what it makes.
 
     Returns:
         The artifact now in place: this one, or an equal one that another process published first.
 
     Raises:
         StorageError: the disk is full or cannot be written; nothing is left behind.
+        OvertakenError: the number was taken.
     """
     sweep(staging)
     aside = staging / f"{identity.id[:SHORT]}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -112,7 +142,7 @@ def publish(identity: Identity, build: Callable[[Path], Headline], *, staging: P
         headline = build(aside)
         manifest = _seal(aside, identity, headline, time.monotonic() - started)
         destination = place(manifest)
-        _rename(aside, destination)
+        (share or share_of(staging)).publish(aside, destination, series=series, number=number)
     except Exception as error:
         if is_disk_full(error) and not isinstance(error, StorageError):
             raise StorageError(
@@ -138,47 +168,29 @@ def _seal(directory: Path, identity: Identity, headline: Headline, seconds: floa
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         seconds=round(seconds, 3),
     )
-    for entry in files:
-        _flush(directory / entry.path)
     (directory / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n")
-    _flush(directory / MANIFEST_NAME)
+    for path in (*(directory / entry.path for entry in files), directory / MANIFEST_NAME):
+        path.chmod(0o444)
+        flush(path)
     return manifest
 
 
-def _flush(path: Path) -> None:
-    """Bring a file or a directory to the disk; files become read-only."""
-    if path.is_file():
-        path.chmod(0o444)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _rename(aside: Path, destination: Path) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        aside.rename(destination)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        return  # another process published the same artifact first: same id, same content
-    _flush(destination.parent)
-
-
 def verify(artifact: Artifact) -> list[str]:
-    """Re-hash an artifact; the differences found, in words (an empty list: it is as published, or as redacted since)."""
+    """Re-hash an artifact; the differences found, in words (an empty list: it is as published, or as redacted since).
+
+    Of a shared artifact the files that are on this machine are hashed, and all are looked for in the store, with their sizes.
+    """
     manifest, wrong = artifact.manifest, []
     if manifest.id != manifest.identity.id:
         wrong.append("the id does not follow from the manifest's identity")
     if manifest.digest != digest_of(manifest.files):
         wrong.append("the digest does not follow from the manifest's file list")
     known = {entry.path: entry for entry in manifest.present_files}
-    present = {p.relative_to(artifact.path).as_posix() for p in artifact.path.rglob("*") if p.is_file()} - {MANIFEST_NAME}
-    wrong += [f"{path} is missing" for path in sorted(known.keys() - present)]
-    wrong += [f"{path} was added" for path in sorted(present - known.keys())]
-    wrong += [f"{path} was changed" for path in sorted(known.keys() & present) if file_hash(artifact.path / path) != known[path].sha256]
+    here = {p.relative_to(artifact.directory).as_posix() for p in artifact.directory.rglob("*") if p.is_file()} - {MANIFEST_NAME}
+    there = share_of(artifact.directory).available(artifact.directory, manifest.present_files)
+    wrong += [f"{path} is missing" for path in sorted(known.keys() - there)]
+    wrong += [f"{path} was added" for path in sorted(here - known.keys())]
+    wrong += [f"{path} was changed" for path in sorted(known.keys() & here) if file_hash(artifact.directory / path) != known[path].sha256]
     return wrong
 
 
@@ -190,8 +202,10 @@ class ArtifactStore:
 
     def find(self, kind: str, artifact_id: str) -> Artifact | None:
         """The artifact of a kind with exactly this id, or None."""
-        path = self.root / kind / artifact_id[:SHORT]
-        return open_artifact(path) if (path / MANIFEST_NAME).exists() else None
+        path = self.root / kind / artifact_id[:SHORT] / MANIFEST_NAME
+        if not path.exists():
+            share_of(self.root).look_for(path)
+        return open_artifact(path.parent) if path.exists() else None
 
     def make(self, identity: Identity, build: Callable[[Path], Headline]) -> Made:
         """The artifact with this identity: the one that is there, or a new one that `build` writes (see `publish`)."""
@@ -216,8 +230,13 @@ class ArtifactStore:
         Raises:
             InputError: none or several begin so.
         """
-        paths = [path.parent for path in sorted(self.root.glob(f"[!.]*/{artifact_id[:SHORT]}*/{MANIFEST_NAME}"))]
+        paths = self._beginning(artifact_id)
+        if not paths and share_of(self.root).refresh():
+            paths = self._beginning(artifact_id)
         if len(paths) != 1 or not artifact_id:
             found = f"these do: {examples(path.name for path in paths)}" if paths else "none does"
             raise InputError(f"no single artifact's id begins with {artifact_id!r}; {found}", remedy="`overnight show` lists the ids")
         return open_artifact(paths[0])
+
+    def _beginning(self, digits: str) -> list[Path]:
+        return [path.parent for path in sorted(self.root.glob(f"[!.]*/{digits[:SHORT]}*/{MANIFEST_NAME}"))]

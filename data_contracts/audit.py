@@ -6,6 +6,7 @@ It is built aside and renamed into place, so readers never meet a half-built fil
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact
+from data_contracts.errors import IntegrityError
 from data_contracts.expectations import ROWS_FILE
 from data_contracts.feedback_lake import FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake, files_of, ingest_time
 from data_contracts.home import Home
@@ -60,6 +62,7 @@ STAGE_TABLES = (
 
 def rebuild_audit_database(home: Home) -> Path:
     """Build the audit database anew and put it in place of the old one."""
+    home.share.refresh()  # other machines' nights are told of, too
     target = home.audit_database
     aside = target.with_name(f".{target.name}.{os.getpid()}.aside")  # two nights may end at the same time
     for left in target.parent.glob(f".{target.name}.*.aside*"):
@@ -112,7 +115,7 @@ def _add_feedback(connection: duckdb.DuckDBPyConnection, lake: FeedbackLake) -> 
 
 def _add_stage_table(connection: duckdb.DuckDBPyConnection, table: StageTable, artifacts: list[Artifact]) -> None:
     """All artifacts' rows as `all_NAME`, and those of the last night that has the stage as the view `NAME`."""
-    files = {str(artifact.path / table.file): artifact.id for artifact in artifacts if (artifact.path / table.file).exists()}
+    files = {str(path): artifact.id for artifact in artifacts if (path := _file_of(artifact, table.file)) is not None}
     if not files:
         return
     connection.execute(
@@ -128,6 +131,13 @@ def _add_stage_table(connection: duckdb.DuckDBPyConnection, table: StageTable, a
     _document(connection, f"all_{table.name}", f"{table.grain}, of every artifact", schema)
     _comment(connection, "column", f"all_{table.name}.artifact_id", "the artifact that the row stands in")
     _document(connection, table.name, f"{table.grain}, of the last night", schema, what="view")
+
+
+def _file_of(artifact: Artifact, name: str) -> Path | None:
+    """One of its files; None where it has none of that name, or lost it: what is damaged is told by `overnight verify`."""
+    with suppress(IntegrityError):
+        return artifact.file(name) if artifact.has(name) else None
+    return None
 
 
 _WITH_BATCH = """
@@ -163,7 +173,7 @@ _BATCH = pa.schema(
 
 def _batch_row(batch: Artifact) -> dict[str, Any]:
     headline = batch.manifest.headline
-    return {"batch": batch.path.name, "artifact_id": batch.id, "ingest_time": ingest_time(batch)} | {
+    return {"batch": batch.directory.name, "artifact_id": batch.id, "ingest_time": ingest_time(batch)} | {
         name: headline.get(name) for name in _COUNTS
     }
 

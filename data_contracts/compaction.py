@@ -3,7 +3,8 @@
     <lake root>/compacted/<first 16 digits of the id>/judgments.parquet  comparisons.parquet  manifest.json
 
 A segment repeats what its batches hold, with each batch's name beside its rows. It is no source of truth: the zone may be removed
-at any time, and a segment counts only while its batches hold what they held when it was made. The batches are never touched.
+at any time, and a segment counts only while its batches hold what they held when it was made. The batches are never touched. Where
+machines share a store, each that lands batches has segments of its own.
 """
 
 import shutil
@@ -15,6 +16,7 @@ from data_contracts.artifact_store import SHORT, Artifact, Headline, open_artifa
 from data_contracts.code_version import code_version
 from data_contracts.manifest import MANIFEST_NAME, Identity
 from data_contracts.scratch import scratch_database
+from data_contracts.sharing.share import OneMachine
 
 SEGMENT, ZONE = "compacted_batches", "compacted"
 BATCHES_PER_SEGMENT = 32
@@ -41,7 +43,7 @@ def segments_of(root: Path, batches: Sequence[Artifact]) -> list[Segment]:
 
     A segment may hold other batches besides.
     """
-    digests = {batch.path.name: batch.manifest.present_digest for batch in batches}
+    digests = {batch.directory.name: batch.manifest.present_digest for batch in batches}
     found: list[Segment] = []
     for segment in _every_segment(root):
         held = {ref.role: ref.digest for ref in segment.manifest.identity.inputs}
@@ -69,7 +71,7 @@ def compact(root: Path, batches: Sequence[Artifact], files: Sequence[str]) -> No
         if segment.path not in {one.path for one in counting}:
             shutil.rmtree(segment.path)
     covered = covered_by(counting)
-    small = [batch for batch in batches if _size(batch) <= SMALL and batch.path.name not in covered]
+    small = [batch for batch in batches if _size(batch) <= SMALL and batch.directory.name not in covered]
     for start in range(0, len(small) - BATCHES_PER_SEGMENT + 1, BATCHES_PER_SEGMENT):
         _write_segment(root, small[start : start + BATCHES_PER_SEGMENT], files)
 
@@ -91,7 +93,7 @@ def _write_segment(root: Path, batches: Sequence[Artifact], files: Sequence[str]
     identity = Identity(
         kind=SEGMENT,
         code_version=code_version("data_contracts.compaction"),
-        inputs=tuple(batch.manifest.as_input(batch.path.name) for batch in batches),
+        inputs=tuple(batch.manifest.as_input(batch.directory.name) for batch in batches),
     )
 
     def build(directory: Path) -> Headline:
@@ -101,4 +103,5 @@ def _write_segment(root: Path, batches: Sequence[Artifact], files: Sequence[str]
                 connection.execute(COPY.format(target=target), {"files": [str(batch.path / file) for batch in batches]})
         return {"batches": len(batches)}
 
-    publish(identity, build, staging=root / ".staging", place=lambda manifest: root / ZONE / manifest.id[:SHORT])
+    place = root / ZONE / identity.id[:SHORT]
+    publish(identity, build, staging=root / ".staging", place=lambda _: place, share=OneMachine())

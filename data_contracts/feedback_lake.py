@@ -10,10 +10,9 @@ A batch is published like any artifact and never changed. When it landed (`creat
 rows, so the same delivery makes the same bytes on any day.
 """
 
-import fcntl
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +21,11 @@ from data_contracts.artifact_store import SHORT, Artifact, Headline, Made, open_
 from data_contracts.compaction import Segment, compact, segments_of
 from data_contracts.errors import IntegrityError, examples
 from data_contracts.manifest import MANIFEST_NAME, Identity
+from data_contracts.sharing.share import OvertakenError, share_of
 
 BATCH = "feedback_batch"
+SERIES = "lake"
+"""Name of the batches' series of numbers on a shared store."""
 SNAPSHOT_FILE = "snapshot.json"
 COMPARISONS, JUDGMENTS, QUARANTINED = "comparisons.parquet", "judgments.parquet", "quarantine.parquet"
 FINDINGS, DELIVERY = "findings.parquet", "delivery.json"
@@ -70,19 +72,30 @@ class FeedbackLake:
         """The batch of a delivery: the one that landed before, or a new one that `build` writes.
 
         The identity is kept in the batch, so two deliveries never share a digest, not even two that brought nothing. What is
-        new in a delivery depends on what the lake holds, so one lands at a time; reading needs no turn.
+        new in a delivery depends on what the lake holds, so one lands at a time; reading needs no turn. On a shared store the
+        batch also takes a number, and one that was overtaken by another machine's is built anew.
         """
-        with self._turn():
-            if (found := self.find(identity.id)) is not None:
-                return Made(found, reused=True)
-            batch = publish(
-                identity,
-                build,
-                staging=self.root / ".staging",
-                place=lambda m: self.root / "batches" / f"ingest_date={m.created_at[:10]}" / m.digest[:SHORT],
-            )
-            compact(self.root, self.accepted(), (COMPARISONS, JUDGMENTS))
-            return Made(batch, reused=False)
+        share = share_of(self.root)
+        with share.turn(self.root / ".lock"):
+            while True:
+                share.refresh()
+                number = share.next_number(SERIES)
+                if (found := self.find(identity.id)) is not None:
+                    return Made(found, reused=True)
+                with suppress(OvertakenError):
+                    batch = self._publish(identity, build, number)
+                    compact(self.root, self.accepted(), (COMPARISONS, JUDGMENTS))
+                    return Made(batch, reused=False)
+
+    def _publish(self, identity: Identity, build: Callable[[Path], Headline], number: int | None) -> Artifact:
+        return publish(
+            identity,
+            build,
+            staging=self.root / ".staging",
+            place=lambda m: self.root / "batches" / f"ingest_date={m.created_at[:10]}" / m.digest[:SHORT],
+            series=SERIES,
+            number=number,
+        )
 
     def readable(self, batches: Sequence[Artifact], sources: Collection[str] | None = None) -> Pinned:
         """Some of the lake's batches, in this order, as the views read them; with the sources that count, by default all."""
@@ -91,14 +104,6 @@ class FeedbackLake:
             None if sources is None else tuple(sources),
             tuple(segments_of(self.root, batches)),
         )
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait until no other process of this machine lands a batch; a holder that dies frees the lock."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
     def pinned(self, snapshot: Artifact) -> Pinned:
         """The batches of a snapshot, in its order, and the sources that count in it.

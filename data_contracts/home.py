@@ -1,12 +1,14 @@
-"""Where an installation keeps everything: one directory, the home."""
+"""Where an installation keeps everything: one directory, the home, whose shared folders may stand in an object store."""
 
-import fcntl
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_contracts.artifact_store import ArtifactStore
+from data_contracts.sharing.share import Share, share_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class Home:
         return self.root / "work"
 
     @property
+    def logs(self) -> Path:
+        """What learning stages said, one file per artifact."""
+        return self.root / "logs"
+
+    @property
     def registry(self) -> Path:
         """Aliases with their history."""
         return self.root / "registry"
@@ -47,11 +54,34 @@ class Home:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Keep the home from being changed under a night; several nights may run together. A holder that dies frees it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with self.lock.open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        """Keep the home from being changed under a night; several nights may run together.
+
+        Whatever runs stages holds it, on every machine where it does.
+        """
+        with self.share.turn(self.lock, shared=True):
+            self.refresh()
             yield
+
+    @property
+    def share(self) -> Share:
+        """Where artifacts, lake, registry, tombstones and nights stand."""
+        return share_of(self.root)
+
+    def refresh(self) -> None:
+        """Bring here what other machines published or changed."""
+        changed = self.share.refresh()
+        if any(path.parent == self.tombstones and path.match("[!.]*.json") for path in changed):
+            self._drop_what_only_this_machine_has()
+
+    def _drop_what_only_this_machine_has(self) -> None:
+        """Remove where something may still stand that was forgotten elsewhere: nobody can tell where, and the next night makes it anew."""
+        folders = (self.work, self.logs, self.artifacts.root / ".staging", self.lake / ".staging", self.lake / "compacted")
+        there = [path for path in (*folders, self.report, self.audit_database) if path.exists()]
+        for path in there:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if there:
+            what = ", ".join(path.relative_to(self.root).as_posix() for path in there)
+            print(f"overnight: removed {what}: something was forgotten on another machine; the next night makes it anew", file=sys.stderr)
 
     @property
     def nights(self) -> Path:

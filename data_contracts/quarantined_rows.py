@@ -55,7 +55,7 @@ def quarantined_rows(home: Home) -> pa.Table:
 
 def _without_mended(home: Home, rows: pa.Table) -> pa.Table:
     """The rows, those that were handed in mended no longer open; what was refused again just as it had been is open there."""
-    last = {mended: batch.path.name for batch in FeedbackLake(home.lake).batches() for mended in mended_rows(batch)}
+    last = {mended: batch.directory.name for batch in FeedbackLake(home.lake).batches() for mended in mended_rows(batch)}
     if not last:
         return rows
     fingerprint = Tombstones(home.tombstones).fingerprint
@@ -71,4 +71,4 @@ def _deliveries(home: Home) -> Iterator[dict[str, object]]:
     for place, batch in enumerate(FeedbackLake(home.lake).batches()):
         for file in files_read(batch):
             where = {"source": file["source"], "source_file": file["source_file"]}
-            yield {"batch": batch.path.name, "refused_at": ingest_time(batch), "place": place, **where}
+            yield {"batch": batch.directory.name, "refused_at": ingest_time(batch), "place": place, **where}

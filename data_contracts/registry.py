@@ -1,21 +1,22 @@
 """The registry: aliases (`champion`, `candidate`, `previous`) that point at policies, each with its whole history.
 
-Every recipe has a line of its own: policies of different recipes do not compete. An alias is one small JSON file, replaced
-atomically. Nothing is ever taken out of a history: rolling back is one more entry.
+Every recipe has a line of its own: policies of different recipes do not compete. An alias is one small JSON file, changed by what
+stands in it at that moment: of two moves at once the second sees the first and decides again. Nothing is ever taken out of a
+history: rolling back is one more entry.
 """
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data_contracts.errors import IntegrityError
+from data_contracts.sharing.share import share_of
 
+SHORT = 16
+"""Hex digits that stand for an id in a reason."""
 ALIASES = ("candidate", "champion", "previous")
 
 
@@ -40,14 +41,7 @@ class Registry:
     def history(self, alias: str) -> list[AliasEntry]:
         """Every move of an alias, oldest first."""
         path = self._path(alias)
-        if not path.exists():
-            return []
-        try:
-            return [AliasEntry.model_validate(entry) for entry in json.loads(path.read_text())]
-        except (ValueError, ValidationError) as error:
-            raise IntegrityError(
-                f"the history of alias {alias} cannot be read", where=str(path), remedy="restore it from a backup"
-            ) from error
+        return _entries(path, path.read_text()) if path.exists() else []
 
     def current(self, alias: str) -> AliasEntry | None:
         """Where an alias points now, or None where it was never set."""
@@ -60,29 +54,34 @@ class Registry:
             if (entry := self.current(alias)) is not None:
                 yield alias, entry
 
-    def move(self, alias: str, *, version_id: str, policy_id: str, policy_digest: str, reason: str) -> AliasEntry:
+    def move(self, alias: str, *, version_id: str, policy_id: str, policy_digest: str, reason: str) -> None:
         """Point an alias at a policy; moving it to where it already points changes nothing."""
-        with self._lock():
-            history = self.history(alias)
-            if history and history[-1].version_id == version_id:
-                return history[-1]
-            entry = AliasEntry(
-                version_id=version_id,
-                policy_id=policy_id,
-                policy_digest=policy_digest,
-                reason=reason,
-                at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-            self._write(alias, [*history, entry])
-            return entry
+        entry = AliasEntry(version_id=version_id, policy_id=policy_id, policy_digest=policy_digest, reason=reason, at=_now())
+        self._add(alias, entry, lambda history: bool(history) and history[-1].version_id == version_id)
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Have the aliases to oneself: two nights that end at once must not lose each other's moves. A holder that dies frees it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def promote(self, *, version_id: str, policy_id: str, policy_digest: str, reason: str) -> None:
+        """Make a version the champion, and the one that it replaces `previous`.
+
+        A version that was champion before is not promoted again, so a rollback stays. A promotion that was killed half-way is
+        completed when it is asked for again.
+        """
+        entry = AliasEntry(version_id=version_id, policy_id=policy_id, policy_digest=policy_digest, reason=reason, at=_now())
+        self._add("champion", entry, lambda history: any(one.version_id == version_id for one in history))
+        champions = self.history("champion")
+        place = [one.version_id for one in champions].index(version_id)
+        if 0 < place == len(champions) - 1:
+            replaced = champions[place - 1].model_dump(include={"version_id", "policy_id", "policy_digest"})
+            self.move("previous", **replaced, reason=f"replaced by {version_id[:SHORT]}")
+
+    def _add(self, alias: str, entry: AliasEntry, is_done: Callable[[list[AliasEntry]], bool]) -> None:
+        """One more entry, unless the history as it is at that moment says that there is nothing to do."""
+        path = self._path(alias)
+
+        def change(text: str | None) -> str | None:
+            history = [] if text is None else _entries(path, text)
+            return None if is_done(history) else json.dumps([one.model_dump() for one in [*history, entry]], indent=2)
+
+        share_of(self.root).update(path, change)
 
     def opponent_of(self, policy_digest: str) -> AliasEntry | None:
         """Whom a policy has to beat: the latest champion that is not this policy itself, or None on the first night.
@@ -97,13 +96,18 @@ class Registry:
             raise KeyError(alias)
         return self.root / f"{alias}.json"
 
-    def _write(self, alias: str, history: list[AliasEntry]) -> None:
-        aside = self.root / f".{alias}.aside"  # the lock keeps others from it
-        with aside.open("w") as file:
-            json.dump([entry.model_dump() for entry in history], file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self._path(alias))
+
+def _entries(path: Path, text: str) -> list[AliasEntry]:
+    try:
+        return [AliasEntry.model_validate(entry) for entry in json.loads(text)]
+    except (ValueError, ValidationError) as error:
+        raise IntegrityError(
+            f"the history of alias {path.stem} cannot be read", where=str(path), remedy="restore it from a backup"
+        ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def lines(root: Path) -> Iterator[tuple[str, Registry]]:

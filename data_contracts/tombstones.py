@@ -7,7 +7,6 @@ A fingerprint can be compared with the id or text of a row that is delivered aga
 """
 
 import hashlib
-import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.errors import IntegrityError
 from data_contracts.manifest import content_hash
+from data_contracts.sharing.share import share_of
 
 FORGOTTEN = "[forgotten]"
 """Stands where something was erased and its place has to stay."""
@@ -101,7 +101,7 @@ class Tombstones:
 
     def write(self, tombstone: Tombstone) -> None:
         """Keep a tombstone, in place of its earlier state."""
-        write_whole(self.root / f"{tombstone.id}.json", tombstone.model_dump_json(indent=2) + "\n")
+        share_of(self.root).write(self.root / f"{tombstone.id}.json", tombstone.model_dump_json(indent=2) + "\n")
 
     def _salt(self) -> bytes:
         path = self.root / "salt"
@@ -112,21 +112,5 @@ class Tombstones:
                     where=str(path),
                     remedy="restore the file from a backup",
                 )
-            write_whole(path, secrets.token_hex(32))
+            share_of(self.root).update(path, lambda text: None if text else secrets.token_hex(32))
         return bytes.fromhex(path.read_text())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that a kill leaves the old one or the new one, on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.aside")
-    with aside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

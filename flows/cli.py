@@ -51,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     home = argparse.ArgumentParser(add_help=False)
     home.add_argument("--home", type=Path, default=DEFAULT_HOME, metavar="DIR", help="where everything is kept (default: %(default)s)")
+    home.add_argument(
+        "--store",
+        default=os.environ.get("OVERNIGHT_STORE"),
+        metavar="URL",
+        help="s3://BUCKET/PREFIX that the home shares with other machines from now on (default: OVERNIGHT_STORE, or none)",
+    )
 
     run = commands.add_parser("run", parents=[home], help="run one night of a recipe")
     run.add_argument(
@@ -94,15 +100,16 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     from flows.run import run_night
 
+    home = options.home.resolve()
     return run_night(
-        options.recipe, options.home.resolve(), data=options.data and options.data.resolve(), overrides=tuple(options.overrides)
+        options.recipe, home, store=options.store, data=options.data and options.data.resolve(), overrides=tuple(options.overrides)
     )
 
 
 def _show(options: argparse.Namespace) -> int:
     from flows.show import show_all, show_artifact
 
-    home = _existing(options.home)
+    home = _existing(options)
     if options.artifact:
         show_artifact(home, options.artifact)
     else:
@@ -114,13 +121,13 @@ def _forget(options: argparse.Namespace) -> int:
     from flows.forget import forget_and_tell
 
     ids = {"annotators": options.annotator, "judgments": options.judgment, "prompts": options.prompt}
-    return forget_and_tell(_existing(options.home), ids, options.reason, options.key_variable)
+    return forget_and_tell(_existing(options), ids, options.reason, options.key_variable)
 
 
 def _verify(options: argparse.Namespace) -> int:
     from flows.show import verify_artifacts
 
-    return FAILURE if verify_artifacts(_existing(options.home), options.artifact) else 0
+    return FAILURE if verify_artifacts(_existing(options), options.artifact) else 0
 
 
 def _quarantine(options: argparse.Namespace) -> int:
@@ -130,19 +137,26 @@ def _quarantine(options: argparse.Namespace) -> int:
     if options.mended is not None:
         if options.recipe is None:
             raise RecipeError("--mended takes rows back by a recipe", remedy="give the recipe that names their sources: --recipe NAME")
-        take_back_and_tell(_existing(options.home), options.mended, options.recipe)
+        take_back_and_tell(_existing(options), options.mended, options.recipe)
         return 0
     chosen = {"source": options.source, "reason": options.reason, "examples": options.examples, "export": options.export}
-    show_quarantine(_existing(options.home), **chosen)
+    show_quarantine(_existing(options), **chosen)
     return 0
 
 
-def _existing(home: Path) -> Path:
+def _existing(options: argparse.Namespace) -> Path:
+    """The home that a command reads, with what other machines put in the store that it shares."""
     from data_contracts.errors import InputError
+    from data_contracts.home import Home
+    from data_contracts.sharing.share import join
 
-    if not home.is_dir():
-        raise InputError("nothing has been run there", where=str(home), remedy="run `overnight run`, or give --home")
-    return home.resolve()
+    root: Path = options.home.resolve()
+    if options.store:
+        join(root, options.store)
+    if not root.is_dir():
+        raise InputError("nothing has been run there", where=str(options.home), remedy="run `overnight run`, or give --home")
+    Home(root).refresh()
+    return root
 
 
 def entry() -> None:

@@ -97,10 +97,7 @@ class Night:
             report=str(report or ""),
             audit_database=str(audit_database or ""),
         )
-        self.home.nights.mkdir(parents=True, exist_ok=True)
-        aside = self.home.nights / f"{record.night}.aside"
-        aside.write_text(record.model_dump_json(indent=2) + "\n")
-        aside.replace(self.home.nights / f"{record.night}.json")
+        self.home.share.write(self.home.nights / f"{record.night}.json", record.model_dump_json(indent=2) + "\n")
         return record
 
     def _record_failure(self, stage: str, error: BaseException) -> None:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from data_contracts.errors import StorageError
 from data_contracts.home import Home
+from data_contracts.sharing.share import join
 
 PREFECT_SETTINGS = {
     "DO_NOT_TRACK": "1",
@@ -27,8 +28,15 @@ ROOM_TO_BEGIN = 8 * 2**20
 """Bytes that must be free: Prefect's database, and what a night of reused stages writes."""
 
 
-def run_night(recipe_name: str, root: Path, *, data: Path | None, overrides: tuple[str, ...]) -> int:
+def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | None, overrides: tuple[str, ...]) -> int:
     """Run one night and print how it ended.
+
+    Args:
+        recipe_name: a TOML file, or a recipe that comes with the project.
+        root: the home.
+        store: URL of the object store that the home shares, where it is given; see `data_contracts.sharing`.
+        data: folder for the recipe's relative paths.
+        overrides: settings over the recipe's own.
 
     Returns:
         0 when the night ended as designed, whatever the gate said.
@@ -39,6 +47,8 @@ def run_night(recipe_name: str, root: Path, *, data: Path | None, overrides: tup
     console = Console()
     home = Home(root)
     _check_space(root)
+    if store:
+        join(root, store)
     console.print("[bold]overnight[/] starting …")
     _configure_prefect(home)
     _sweep_servers(home)

@@ -64,19 +64,8 @@ def _write_version(directory: Path, decision: str, policy: Artifact, gate: Artif
 def _move_aliases(registry: Registry, version: Artifact, policy: Artifact, decision: str) -> None:
     target = {"version_id": version.id, "policy_id": policy.id, "policy_digest": policy.digest}
     registry.move("candidate", **target, reason="the last policy that was judged")
-    champions = registry.history("champion")
-    if decision != PROMOTED or any(entry.version_id == version.id for entry in champions):
-        return
-    if champions:
-        last = champions[-1]
-        registry.move(
-            "previous",
-            version_id=last.version_id,
-            policy_id=last.policy_id,
-            policy_digest=last.policy_digest,
-            reason=f"replaced by {version.short_id}",
-        )
-    registry.move("champion", **target, reason="passed every rule of the gate")
+    if decision == PROMOTED:
+        registry.promote(**target, reason="passed every rule of the gate")
 
 
 registry_stage = stage("registry")(register)

@@ -42,7 +42,7 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
         inputs=tuple(artifact.manifest.as_input(role) for role, artifact in present.items()),
     )
     work = home.work / identity.id[:SHORT]
-    log = home.root / "logs" / f"{kind}-{identity.id[:SHORT]}.log"
+    log = home.logs / f"{kind}-{identity.id[:SHORT]}.log"
 
     def build(output: Path) -> Headline:
         paths = {role: artifact.path for role, artifact in present.items()}

@@ -5,12 +5,10 @@ artifact is redacted, and at last the journal goes. A run that finds a journal c
 work that the next run completes. An artifact is redacted with its manifest first, which says what its files are going to be.
 """
 
-import fcntl
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,17 +18,20 @@ import pyarrow.parquet as pq
 from data_contracts.artifact_store import Artifact, sweep
 from data_contracts.audit import rebuild_audit_database
 from data_contracts.compaction import remove_segments
-from data_contracts.errors import InputError, StorageError
+from data_contracts.errors import InputError
 from data_contracts.feedback_lake import COMPARISONS, JUDGMENTS, QUARANTINED, FeedbackLake, files_of
 from data_contracts.home import Home
-from data_contracts.manifest import MANIFEST_NAME, FileEntry, Redaction, content_hash, file_hash
+from data_contracts.manifest import FileEntry, Manifest, Redaction, content_hash, file_hash
 from data_contracts.parquet import write_table
 from data_contracts.registry import ALIASES, lines
-from data_contracts.tombstones import Named, Tombstone, Tombstones, write_whole
+from data_contracts.sharing.share import OneMachine, flush, write_whole
+from data_contracts.tombstones import Named, Tombstone, Tombstones
 from tasks.privacy.erase import Forgotten, aliases_of, blank_quarantine, erase_lines, erase_report, erase_table, erase_text
 from tasks.privacy.screening import pseudonym
 
 JOURNALS = ".unfinished-*.json"
+READABLE = (".parquet", ".jsonl", ".html")
+"""Files that may hold what people said; of a shared store, no others are fetched."""
 MODELS = ("base_model", "reward_model", "policy")
 PEOPLE_ONLY = (QUARANTINED, "annotators.parquet", "annotator_pairs.parquet", "report.html")
 """Files of which nothing is learned."""
@@ -66,12 +67,13 @@ def forget(
         annotators = [*annotators, *(pseudonym(key, name) for name in annotators)]
         judgments = [*judgments, *(f"{source}/{pseudonym(key, own)}" for source, _, own in (name.partition("/") for name in judgments))]
     with _alone(home):
+        home.refresh()
         _sweep(home)
         done = [_carry_out(home, Forgotten.model_validate_json(path.read_text())) for path in sorted(home.tombstones.glob(JOURNALS))]
         _refuse_unknown(home, annotators, judgments, prompts)
         what = resolve(home, annotators, judgments, prompts, _clean(reason, [*annotators, *judgments]))
         if any(_changes(artifact, what, aliases) for artifact, aliases in _every(home, what)):
-            write_whole(_journal(home, what), what.model_dump_json() + "\n")
+            home.share.write(_journal(home, what), what.model_dump_json() + "\n")
             done.append(_carry_out(home, what))
     return done
 
@@ -85,27 +87,18 @@ def _clean(reason: str, names: Sequence[str]) -> str:
 @contextmanager
 def _alone(home: Home) -> Iterator[None]:
     """Have the home to oneself: a night or an ingest that runs beside this would publish what it read before."""
-    for folder in (home.tombstones, home.lake):
-        folder.mkdir(parents=True, exist_ok=True)
-    paths = [home.lock, home.tombstones / ".lock", home.lake / ".lock", *home.work.glob("*.lock")]
-    locks = [path.open("a") for path in paths]
-    try:
-        for lock in locks:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with ExitStack() as stack:
+        for lock in (home.lock, home.tombstones / ".lock", home.lake / ".lock"):
+            stack.enter_context(home.share.turn(lock, wait=False))
+        for lock in home.work.glob("*.lock"):
+            stack.enter_context(OneMachine().turn(lock, wait=False))
         yield
-    except BlockingIOError as error:
-        raise StorageError(
-            "a night or another `overnight forget` is at work here", where=str(home.root), remedy="wait for its end"
-        ) from error
-    finally:
-        for lock in locks:
-            lock.close()
 
 
 def _sweep(home: Home) -> None:
     """Remove what a kill left between a file and its place: such files may hold what is to be forgotten."""
     shutil.rmtree(home.tombstones / ".aside", ignore_errors=True)
-    for folder in (home.tombstones, home.nights, home.root / "logs"):
+    for folder in (home.tombstones, home.nights, home.logs):
         for left in folder.glob(".*.aside"):
             left.unlink()
     home.report.with_name(f".{home.report.name}.aside").unlink(missing_ok=True)
@@ -200,7 +193,7 @@ def _carry_out(home: Home, what: Forgotten) -> Tombstone:
     raw = [raw for batch in FeedbackLake(home.lake).batches() for raw in blank_quarantine(what, pq.read_table(batch.file(QUARANTINED)))[1]]
     if raw:
         what = what.model_copy(update={"raw": tuple({*what.raw, *map(stones.fingerprint, raw)})})
-        write_whole(_journal(home, what), what.model_dump_json() + "\n")
+        home.share.write(_journal(home, what), what.model_dump_json() + "\n")
     stones.write(_tombstone(stones, what))
     remove_segments(home.lake)
     for artifact, aliases in list(_every(home, what)):
@@ -209,7 +202,8 @@ def _carry_out(home: Home, what: Forgotten) -> Tombstone:
     done = _tombstone(stones, what).model_copy(update=_outcome(home, what))
     stones.write(done)
     rebuild_audit_database(home)
-    _journal(home, what).unlink()
+    home.share.sweep()
+    home.share.remove(_journal(home, what))
     return done
 
 
@@ -239,8 +233,9 @@ def _every(home: Home, what: Forgotten) -> Iterator[tuple[Artifact, dict[str, st
 
 
 def _own_aliases(artifact: Artifact, what: Forgotten) -> dict[str, str]:
-    paths = [artifact.path / "prompts.parquet"] if artifact.kind == "corpus" else []
-    return {alias: known for path in paths if path.exists() for alias, known in aliases_of(what, pq.read_table(path)).items()}
+    if artifact.kind != "corpus" or not artifact.has("prompts.parquet"):
+        return {}
+    return aliases_of(what, pq.read_table(artifact.file("prompts.parquet")))
 
 
 Erased = tuple[Callable[[Path], None], int]
@@ -249,7 +244,8 @@ Erased = tuple[Callable[[Path], None], int]
 
 def _changes(artifact: Artifact, what: Forgotten, aliases: dict[str, str]) -> dict[str, Erased]:
     """The files of an artifact that hold something to be forgotten."""
-    found = {entry.path: _erased(artifact.path / entry.path, what, aliases) for entry in artifact.manifest.present_files}
+    readable = [entry.path for entry in artifact.manifest.present_files if Path(entry.path).suffix in READABLE]
+    found = {path: _erased(artifact.file(path), what, aliases) for path in readable}
     return {path: erased for path, erased in found.items() if erased is not None}
 
 
@@ -263,10 +259,8 @@ def _erased(path: Path, what: Forgotten, aliases: dict[str, str]) -> Erased | No
         else:
             table, count = erase_table(what, table, aliases)
         return (lambda target: write_table(table, target), count) if count else None
-    if path.suffix in (".jsonl", ".html"):
-        text, count = (erase_lines if path.suffix == ".jsonl" else erase_report)(what, path.read_text())
-        return (lambda target: _write(target, text), count) if count else None
-    return None
+    text, count = (erase_lines if path.suffix == ".jsonl" else erase_report)(what, path.read_text())
+    return (lambda target: _write(target, text), count) if count else None
 
 
 def _write(path: Path, text: str) -> None:
@@ -286,35 +280,19 @@ def _redact(home: Home, artifact: Artifact, what: Forgotten, aliases: dict[str, 
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path)
         path.chmod(0o444)
-        _flush(path)
+        flush(path)
         entries[name] = FileEntry(path=name, size=path.stat().st_size, sha256=file_hash(path))
     rows = {name: count for name, (_, count) in changes.items()}
-    _note(artifact, what.tombstone, tuple(entries.values()), rows, aside)
-    for name in changes:
-        (aside / name).replace(artifact.path / name)
-    _flush(artifact.path)
+    home.share.redact(artifact.directory, aside, _noted(artifact, what.tombstone, tuple(entries.values()), rows))
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _note(artifact: Artifact, tombstone: str, files: tuple[FileEntry, ...], rows: dict[str, int], aside: Path) -> None:
-    """Tell in the manifest what the files are from now on; told once, it stays, since only then the rows can be counted."""
+def _noted(artifact: Artifact, tombstone: str, files: tuple[FileEntry, ...], rows: dict[str, int]) -> Manifest:
+    """The manifest that tells what the files are from now on; told once, it stays, since only then the rows can be counted."""
     manifest = artifact.manifest
-    if not any(redaction.tombstone == tombstone for redaction in manifest.redactions):
-        redactions = (*manifest.redactions, Redaction(tombstone=tombstone, files=files, rows=rows))
-        path = aside / MANIFEST_NAME
-        path.write_text(manifest.model_copy(update={"redactions": redactions}).model_dump_json(indent=2) + "\n")
-        path.chmod(0o444)
-        _flush(path)
-        path.replace(artifact.path / MANIFEST_NAME)
-        _flush(artifact.path)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    if any(redaction.tombstone == tombstone for redaction in manifest.redactions):
+        return manifest
+    return manifest.model_copy(update={"redactions": (*manifest.redactions, Redaction(tombstone=tombstone, files=files, rows=rows))})
 
 
 def _erase_loose_files(home: Home, what: Forgotten) -> None:
@@ -324,11 +302,20 @@ def _erase_loose_files(home: Home, what: Forgotten) -> None:
     for work in home.work.glob("*"):
         if work.is_dir():
             shutil.rmtree(work)
-    for path in [home.report, *home.nights.glob("*.json"), *(home.root / "logs").glob("*")]:
-        if path.is_file():
-            text, count = (erase_report if path.suffix == ".html" else erase_text)(what, path.read_text(errors="replace"))
-            if count:
-                write_whole(path, text)
+    for path in [home.report, *home.logs.glob("*")]:
+        if text := _erased_text(path, what):
+            write_whole(path, text)
+    for path in home.nights.glob("*.json"):
+        if text := _erased_text(path, what):
+            home.share.write(path, text)
+
+
+def _erased_text(path: Path, what: Forgotten) -> str | None:
+    """A loose file without what is to be forgotten, or None where it holds nothing of it."""
+    if not path.is_file():
+        return None
+    text, count = (erase_report if path.suffix == ".html" else erase_text)(what, path.read_text(errors="replace"))
+    return text if count else None
 
 
 # --- what came of it ---
