@@ -17,8 +17,8 @@ from tasks.feedback.ingest import SIMULATED, IngestConfig
 from tasks.feedback.snapshot import SnapshotConfig
 from tasks.feedback.validate import ValidateConfig
 from tasks.learning.base_model import BUILT_IN, BaseModelConfig
-from tasks.quality.agreement import AgreementConfig
 from tasks.quality.preferences import PreferencesConfig
+from tasks.quality.quality import QualityConfig
 from tasks.simulation.stages import SimulationConfig
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -44,7 +44,7 @@ class Recipe(BaseModel):
     duplicates: DuplicatesConfig = Field(
         default_factory=DuplicatesConfig, description="what counts as nearly the same, and the held-out evaluation sets"
     )
-    agreement: AgreementConfig = Field(default_factory=AgreementConfig, description="how agreement is measured")
+    quality: QualityConfig = Field(default_factory=QualityConfig, description="how the quality of feedback is measured")
     preferences: PreferencesConfig = Field(default_factory=PreferencesConfig, description="how judgments become preferences and splits")
     reward_model: RewardModelConfig = Field(default_factory=RewardModelConfig, description="the reward model")
     judge: RewardModelConfig = Field(

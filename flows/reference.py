@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from itertools import takewhile
+from itertools import starmap, takewhile
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from data_contracts.quality_figures import FLAGS, QUALITY_FIGURES, SLICE_KINDS
 from data_contracts.records import MESSAGES, RECORD_KINDS, Column, RecordKind
 from flows.recipe import Recipe
 from tasks.sources import AUTO, FORMATS, places
@@ -20,13 +21,19 @@ DOCS = ROOT / "docs"
 FOLDERS = ("flows", "tasks", "models", "data_contracts", "benchmarks")
 SUFFIXES = (".py", ".sql", ".toml", ".j2")
 FILES_HEADING = "## Files\n"
+QUALITY_NAMES = {"kinds of slices": SLICE_KINDS, "figures of feedback quality": QUALITY_FIGURES, "flags of annotators": FLAGS}
 MADE_BY = "<!-- written by `make docs` from the code; do not edit -->\n"
 
 
 def glossary() -> str:
     """`docs/glossary.md`: every record kind with its grain, key and columns."""
     intro = "# Glossary\n\nThe records that are handed between stages, one word per concept.\n"
-    return "\n".join([MADE_BY, intro, *map(_record_section, RECORD_KINDS)])
+    return "\n".join([MADE_BY, intro, *map(_record_section, RECORD_KINDS), *starmap(_names_section, QUALITY_NAMES.items())])
+
+
+def _names_section(title: str, names: dict[str, str]) -> str:
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in names.items()]
+    return "\n".join([f"## {title}", "", "| name | meaning |", "|---|---|", *rows, ""])
 
 
 def _record_section(kind: RecordKind) -> str:

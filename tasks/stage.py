@@ -47,7 +47,7 @@ class StageResult(BaseModel):
 
 
 def stage(name: str) -> Callable[[Callable[..., Made]], Callable[..., StageResult]]:
-    """Make a Prefect task of a stage function: `agreement_stage = stage("agreement")(measure_agreement)`.
+    """Make a Prefect task of a stage function: `quality_stage = stage("quality")(measure_quality)`.
 
     The function takes the home, its config and, by keyword, its input artifacts. The task takes the home's path, the same
     config and, for each input, the `StageResult` that made it (or None for an input that is absent).

@@ -114,9 +114,9 @@ def overall(rules: list[Rule]) -> Verdict:
     return FAIL if FAIL in verdicts else UNSURE if UNSURE in verdicts else PASS
 
 
-def judge_night(home: Home, config: GateConfig, *, agreement: Artifact, reward_model: Artifact, evaluation: Artifact) -> Made:
+def judge_night(home: Home, config: GateConfig, *, quality: Artifact, reward_model: Artifact, evaluation: Artifact) -> Made:
     """Judge the night's figures by the rules; the rules as judged are kept as `gate.parquet`."""
-    inputs = {"agreement": agreement, "reward_model": reward_model, "evaluation": evaluation}
+    inputs = {"quality": quality, "reward_model": reward_model, "evaluation": evaluation}
     identity = Identity(
         kind="gate",
         code_version=code_version("tasks.decision.gate"),
@@ -126,7 +126,7 @@ def judge_night(home: Home, config: GateConfig, *, agreement: Artifact, reward_m
     )
 
     def build(directory: Path) -> Headline:
-        rules = [*data_rules(config, agreement), *reward_model_rules(config, reward_model), *policy_rules(config, evaluation)]
+        rules = [*data_rules(config, quality), *reward_model_rules(config, reward_model), *policy_rules(config, evaluation)]
         write_table(RULE.table([asdict(rule) for rule in rules]), directory / "gate.parquet")
         undecided = [rule.rule for rule in rules if rule.verdict != PASS]
         return {"verdict": overall(rules), "not_passed": ", ".join(undecided) or None}
@@ -134,10 +134,10 @@ def judge_night(home: Home, config: GateConfig, *, agreement: Artifact, reward_m
     return home.artifacts.make(identity, build)
 
 
-def data_rules(config: GateConfig, agreement: Artifact) -> list[Rule]:
+def data_rules(config: GateConfig, quality: Artifact) -> list[Rule]:
     """The annotators agree beyond chance, by Krippendorff's nominal alpha."""
-    rows = pq.read_table(agreement.file("agreement.parquet")).to_pylist()
-    row = next(row for row in rows if row["figure"] == "krippendorff_alpha" and row["slice"] == ALL_SLICES)
+    rows = pq.read_table(quality.file("quality.parquet")).to_pylist()
+    row = next(row for row in rows if row["figure"] == "krippendorff_alpha" and row["slice_kind"] == ALL_SLICES)
     if config.min_krippendorff_alpha == -1:
         reason = "any agreement will do: the threshold is −1"
         return [Rule("annotators_agree", PASS, row["value"], row["low"], row["high"], -1, reason)]

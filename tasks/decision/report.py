@@ -15,6 +15,7 @@ from data_contracts.home import Home
 from data_contracts.manifest import Identity, file_hash, library_versions, pinned_config
 from data_contracts.records import ALL_SLICES
 from tasks.decision.plots import interval_plot, scatter_plot, training_plot
+from tasks.decision.quality_tables import quality_content
 from tasks.stage import StageConfig, stage
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -24,6 +25,10 @@ class ReportConfig(StageConfig):
     """The report."""
 
     examples_per_slice: int = Field(default=3, ge=0, description="prompts of each slice that are shown with both responses")
+    slices_per_kind: int = Field(
+        default=10, ge=0, description="slices of a kind, such as days, that are shown: those with the most judgments"
+    )
+    annotators: int = Field(default=30, ge=0, description="annotators that are shown: those with flags first, then the busiest")
 
 
 def make_report(home: Home, config: ReportConfig, **inputs: Artifact | None) -> Made:
@@ -58,8 +63,7 @@ def _write_report(directory: Path, config: ReportConfig, artifacts: dict[str, Ar
 def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[str, Any]:
     """What the template shows, from the artifacts' own rows; nothing is computed a second time here."""
     tables = {
-        "agreement": pl.read_parquet(artifacts["agreement"].file("agreement.parquet")),
-        "annotators": pl.read_parquet(artifacts["agreement"].file("annotators.parquet")),
+        "annotators": pl.read_parquet(artifacts["quality"].file("annotators.parquet")),
         "gate": pl.read_parquet(artifacts["gate"].file("gate.parquet")),
         "evaluation": pl.read_parquet(artifacts["evaluation"].file("figures.parquet")),
         "samples": pl.read_parquet(artifacts["evaluation"].file("samples.parquet")),
@@ -71,8 +75,7 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "decision": artifacts["version"].manifest.headline["decision"],
         "verdict": artifacts["gate"].manifest.headline["verdict"],
         "rules": tables["gate"].to_dicts(),
-        "agreement": tables["agreement"].filter(pl.col("slice") == ALL_SLICES).to_dicts(),
-        "annotators": tables["annotators"].to_dicts(),
+        "quality": quality_content(artifacts["quality"], slices_per_kind=config.slices_per_kind, annotators=config.annotators),
         "evaluation": tables["evaluation"].to_dicts(),
         "truth": true_figures(tables["truth"]) if "truth" in artifacts else [],
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},

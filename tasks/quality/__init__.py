@@ -1,1 +1,1 @@
-"""What the judgments are worth: agreement, and the preferences that are learned from."""
+"""What the judgments are worth: their quality, and the preferences that are learned from."""

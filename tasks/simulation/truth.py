@@ -24,9 +24,9 @@ from tasks.stage import stage
 RESAMPLES = 2000
 
 
-def measure_truth(home: Home, config: SimulationConfig, *, evaluation: Artifact, agreement: Artifact, feedback: Artifact) -> Made:
+def measure_truth(home: Home, config: SimulationConfig, *, evaluation: Artifact, quality: Artifact, feedback: Artifact) -> Made:
     """Look up the true reward of the evaluation's responses, and how well the annotators' measured agreement tells the reliable ones."""
-    inputs = {"evaluation": evaluation, "agreement": agreement, "feedback": feedback}
+    inputs = {"evaluation": evaluation, "quality": quality, "feedback": feedback}
     identity = Identity(
         kind="simulated_truth",
         code_version=code_version("tasks.simulation.truth"),
@@ -34,13 +34,13 @@ def measure_truth(home: Home, config: SimulationConfig, *, evaluation: Artifact,
         config={"seed": config.seed},
         inputs=tuple(artifact.manifest.as_input(role) for role, artifact in inputs.items()),
     )
-    return home.artifacts.make(identity, lambda directory: _write_truth(directory, config.seed, evaluation, agreement, feedback))
+    return home.artifacts.make(identity, lambda directory: _write_truth(directory, config.seed, evaluation, quality, feedback))
 
 
-def _write_truth(directory: Path, seed: int, evaluation: Artifact, agreement: Artifact, feedback: Artifact) -> Headline:
+def _write_truth(directory: Path, seed: int, evaluation: Artifact, quality: Artifact, feedback: Artifact) -> Headline:
     samples = with_true_reward(pl.read_parquet(evaluation.file("samples.parquet")))
     reliability = true_reliability(feedback.file("feedback.jsonl"))
-    figures = [*reward_figures(samples, seed), reliability_figure(reliability, pl.read_parquet(agreement.file("annotators.parquet")))]
+    figures = [*reward_figures(samples, seed), reliability_figure(reliability, pl.read_parquet(quality.file("annotators.parquet")))]
     samples.select("prompt_id", "model", "slice", "score", "judge_score", "true_reward").write_parquet(directory / "samples.parquet")
     pl.DataFrame(figures).write_parquet(directory / "truth.parquet")
     reliability.write_parquet(directory / "annotators.parquet")

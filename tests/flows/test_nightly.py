@@ -22,7 +22,7 @@ STAGES = (
     "snapshot",
     "validate",
     "duplicates",
-    "agreement",
+    "quality",
     "preferences",
     "reward model",
     "held-out judge",

@@ -86,7 +86,7 @@ def test_every_stage_has_a_seed_of_its_own_that_follows_from_the_recipe() -> Non
         parts = (
             recipe.simulation,
             recipe.base_model.pretrain,
-            recipe.agreement,
+            recipe.quality,
             recipe.reward_model,
             recipe.judge,
             recipe.policy,

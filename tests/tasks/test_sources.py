@@ -204,6 +204,16 @@ def test_llmfao_keeps_ids_and_sides_and_says_what_it_lacks(tmp_path: Path) -> No
     ]
 
 
+def test_llmfao_reads_what_models_judged_where_it_is_there(tmp_path: Path) -> None:
+    folder = write_llmfao(tmp_path / "llmfao", "0,8,1,2,58,right,Two,One")
+    header = "id,prompt,model_x,model_y,winner,left,right\n"
+    (folder / "gpt4-crowd-comparisons.csv.gz").write_bytes(gzip.compress(f"{header}0,8,1,2,left,Two,One".encode()))
+    people, models = (only(one) for one in parse(folder, "llmfao"))
+    assert people.pair == models.pair
+    assert models.votes == (Vote("a", "GPT-4", annotator_kind="model", presented_first="a"),)
+    assert len(FORMATS["llmfao"].files(folder)) == 5
+
+
 def test_llmfao_names_missing_files_and_columns(tmp_path: Path) -> None:
     folder = write_llmfao(tmp_path / "llmfao", "")
     (folder / "crowd-comparisons.csv.gz").write_bytes(gzip.compress(b"id,prompt\n"))
@@ -259,7 +269,10 @@ def test_pandalm_refuses_another_file(content: object, tmp_path: Path) -> None:
 
 @needs_llmfao
 def test_the_real_llmfao_has_the_counts_of_its_note() -> None:
-    parsed = [only(one) for one in parse(SHARED / "llmfao", "llmfao") if isinstance(one, GoodRow)]
+    every = [only(one) for one in parse(SHARED / "llmfao", "llmfao") if isinstance(one, GoodRow)]
+    judges = Counter((vote.annotator_kind, vote.annotator_id) for one in every for vote in one.votes if vote.annotator_kind == "model")
+    assert judges == {("model", "GPT-4"): 2139, ("model", "GPT-3"): 2139}
+    parsed = [one for one in every if one.votes[0].annotator_kind == "human"]
     votes = Counter(vote.verdict for one in parsed for vote in one.votes)
     assert len(parsed) == 8931
     assert votes["a"] + votes["b"] == 5460

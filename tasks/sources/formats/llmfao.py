@@ -5,6 +5,9 @@
 
 gives comparison 0 of prompt 8, whose response a is the left one, by Airoboros L2 70B, and response b the right one, by
 Weaver 12k; and annotator 58's judgment `tie`, with a presented first. The comparison's id is the export's own.
+
+The files gpt4-crowd-comparisons.csv.gz and gpt3-crowd-comparisons.csv.gz, which have no column worker, are read where they are
+there: the same comparisons judged by the models GPT-4 and GPT-3, whose judgments are of the annotator kind `model`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +21,10 @@ from tasks.sources.format import Sample
 from tasks.sources.rows import BadRow, Judged, Pair, Row, RowError, Vote
 
 JUDGMENTS, PROMPTS, MODELS, RESPONSES = "crowd-comparisons.csv.gz", "prompts.jsonl", "models.jsonl", "results.jsonl.gz"
-COLUMNS = ("id", "prompt", "model_x", "model_y", "worker", "winner", "left", "right")
+MODEL_JUDGMENTS = {"gpt4-crowd-comparisons.csv.gz": "GPT-4", "gpt3-crowd-comparisons.csv.gz": "GPT-3"}
+"""Files that may be there, and the models that judged."""
+WORKER = "worker"
+COLUMNS = ("id", "prompt", "model_x", "model_y", "winner", "left", "right")
 VERDICTS = {"left": "a", "right": "b", "tie": "tie"}
 DETECTED_BY = f"the files {JUDGMENTS}, {PROMPTS}, {MODELS} and {RESPONSES}"
 
@@ -40,22 +46,29 @@ class Texts:
 
 
 def files(path: Path) -> list[Path]:
-    """The export's four files."""
-    return listed(path, (JUDGMENTS, PROMPTS, MODELS, RESPONSES))
+    """The export's four files, and those of the models that judge."""
+    judged_by_models = [path / name for name in MODEL_JUDGMENTS if (path / name).exists()]
+    return [*listed(path, (JUDGMENTS, PROMPTS, MODELS, RESPONSES)), *judged_by_models]
 
 
 def parse(path: Path, default_slice: str | None) -> Iterator[tuple[str, Row]]:
-    """The rows of the judgments' file."""
-    judgments, *_ = files(path)
+    """The rows of the people's judgments, and then of the models'."""
+    judgments, *others = files(path)
     texts = _texts(path)
-    header, parsed = csv_rows(judgments)
-    require_columns(judgments, header, COLUMNS)
+    for file in (judgments, *(other for other in others if other.name in MODEL_JUDGMENTS)):
+        yield from _judgments(file, texts, default_slice)
+
+
+def _judgments(file: Path, texts: Texts, default_slice: str | None) -> Iterator[tuple[str, Row]]:
+    judge = MODEL_JUDGMENTS.get(file.name)
+    header, parsed = csv_rows(file)
+    require_columns(file, header, COLUMNS if judge else (*COLUMNS, WORKER))
 
     def judgment(row: Mapping[str, Any]) -> tuple[Judged]:
-        return (Judged(_pair(row, texts, default_slice), (_vote(row),)),)
+        return (Judged(_pair(row, texts, default_slice), (_vote(row, judge),)),)
 
     for row in parsed:
-        yield JUDGMENTS, row if isinstance(row, BadRow) else rows.read_row(*row, make=judgment)
+        yield file.name, row if isinstance(row, BadRow) else rows.read_row(*row, make=judgment)
 
 
 def _texts(path: Path) -> Texts:
@@ -98,8 +111,10 @@ def _response(prompt_id: str, model: str, ids: Mapping[str | None, str], texts: 
     return rows.required_text({"response": response}, "response")
 
 
-def _vote(row: Mapping[str, Any]) -> Vote:
+def _vote(row: Mapping[str, Any], judge: str | None) -> Vote:
+    """The judgment of a row: a model's where one judged the file, else a person's."""
     winner = rows.choice(row, "winner", tuple(VERDICTS))
     if winner is None:
         raise RowError("missing_winner", "the row has no winner")
-    return Vote(verdict=VERDICTS[winner], annotator_id=rows.required_name(row, "worker"), presented_first="a")
+    kind = "model" if judge else "human"
+    return Vote(VERDICTS[winner], annotator_id=judge or rows.required_name(row, WORKER), annotator_kind=kind, presented_first="a")

@@ -7,9 +7,8 @@ import pytest
 
 from data_contracts.home import Home
 from tasks.decision.gate import FAIL, PASS, UNSURE, GateConfig, Rule, above, data_rules, enough_prompts, overall, within_budget
-from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
-from tasks.quality.agreement import AgreementConfig, measure_agreement
 from tests.tasks.deliveries import deliver, row
+from tests.tasks.quality.measuring import measured_quality
 
 
 @pytest.mark.parametrize(
@@ -48,9 +47,9 @@ def test_agreement_of_single_judgments_is_done_without_by_a_threshold_of_minus_o
     """One judgment per comparison leaves alpha undefined."""
     home = Home(tmp_path)
     deliver(home, [row(annotator_id="kim", response_a=f"answer {i}") for i in range(4)])
-    agreement = measure_agreement(home, AgreementConfig(resamples=100), snapshot=take_snapshot(home, SnapshotConfig()).artifact).artifact
-    assert [rule.verdict for rule in data_rules(GateConfig(), agreement)] == [UNSURE]
-    assert [rule.verdict for rule in data_rules(GateConfig(min_krippendorff_alpha=-1), agreement)] == [PASS]
+    quality = measured_quality(home)
+    assert [rule.verdict for rule in data_rules(GateConfig(), quality)] == [UNSURE]
+    assert [rule.verdict for rule in data_rules(GateConfig(min_krippendorff_alpha=-1), quality)] == [PASS]
 
 
 def test_one_failure_fails_and_one_doubt_leaves_it_open() -> None:

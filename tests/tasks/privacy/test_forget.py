@@ -32,8 +32,8 @@ from tasks.feedback.validate import ValidateConfig, validate
 from tasks.privacy.erase import Forgotten, erase_text
 from tasks.privacy.forget import forget
 from tasks.privacy.screening import KEY_VARIABLE, pseudonym, pseudonym_key
-from tasks.quality.agreement import AgreementConfig, measure_agreement
 from tasks.quality.preferences import PreferencesConfig, build_preferences
+from tasks.quality.quality import QualityConfig, measure_quality
 from tests.tasks.deliveries import comparisons, judgments, row, write_rows
 
 KIM = "kim_of_the_north"
@@ -95,8 +95,8 @@ def night(home: Home) -> dict[str, Artifact]:
     """What a night makes of what stands in the lake: the quality stages for real, the learned artifacts by hand."""
     snapshot = take_snapshot(home, SnapshotConfig()).artifact
     found = {"snapshot": snapshot, "contracts": validate(home, ValidateConfig(), snapshot=snapshot).artifact}
-    found["agreement"] = measure_agreement(home, AgreementConfig(), snapshot=snapshot).artifact
     found["duplicates"] = find_duplicates(home, DuplicatesConfig(), snapshot=snapshot).artifact
+    found["quality"] = measure_quality(home, QualityConfig(), snapshot=snapshot, duplicates=found["duplicates"]).artifact
     found["preferences"] = build_preferences(home, PreferencesConfig(), snapshot=snapshot, duplicates=found["duplicates"]).artifact
     found["reward_model"] = make(home, "reward_model", {"weights": "w"}, preferences=found["preferences"])
     found["policy"] = make(home, "policy", {"weights": "w"}, reward_model=found["reward_model"])

@@ -58,7 +58,7 @@ def krippendorff_alpha(counts: Array, weights: Array, metric: Metric) -> Array:
     expected = frequencies[..., :, None] * frequencies[..., None, :]
     disagreement = (observed * distances).sum(axis=(-2, -1))
     by_chance = (expected * distances).sum(axis=(-2, -1))
-    return 1 - _ratio((frequencies.sum(axis=-1) - 1) * disagreement, by_chance)
+    return 1 - ratio((frequencies.sum(axis=-1) - 1) * disagreement, by_chance)
 
 
 def _distances(frequencies: Array, metric: Metric) -> Array:
@@ -75,7 +75,17 @@ def _distances(frequencies: Array, metric: Metric) -> Array:
 def pairwise_agreement(counts: Array, weights: Array) -> Array:
     """Share of pairs of judgments on one comparison that agree, micro over pairs, shape (...)."""
     totals = counts.sum(axis=1)
-    return _ratio(weights @ (counts * (counts - 1)).sum(axis=1), weights @ (totals * (totals - 1)))
+    return ratio(weights @ (counts * (counts - 1)).sum(axis=1), weights @ (totals * (totals - 1)))
+
+
+def macro_agreement(counts: Array, weights: Array) -> Array:
+    """Mean over comparisons with two judgments or more of the share of their pairs that agree, shape (...)."""
+    return _mean_agreement(counts, weights, np.eye(counts.shape[1]))
+
+
+def n_comparisons(counts: Array, weights: Array) -> int:
+    """Comparisons with two judgments or more."""
+    return int(weights @ (counts.sum(axis=1) >= 2))
 
 
 def n_pairs(counts: Array, weights: Array) -> int:
@@ -114,13 +124,13 @@ def _mean_agreement(counts: Array, weights: Array, agreement: Array) -> Array:
     paired = totals >= 2
     counts, weights, totals = counts[paired], weights[..., paired], totals[paired]
     shares = (counts * (counts @ agreement - 1)).sum(axis=1) / (totals * (totals - 1))
-    return _ratio(weights @ shares, weights.sum(axis=-1))
+    return ratio(weights @ shares, weights.sum(axis=-1))
 
 
 def _shares(counts: Array, weights: Array) -> Array:
     """π: mean over all comparisons of the share of each category, shape (..., K)."""
     shares = counts / counts.sum(axis=1, keepdims=True)
-    return _ratio(weights @ shares, weights.sum(axis=-1)[..., None])
+    return ratio(weights @ shares, weights.sum(axis=-1)[..., None])
 
 
 def leave_one_out_agreement(counts: Array, weights: Array) -> Array:
@@ -128,7 +138,7 @@ def leave_one_out_agreement(counts: Array, weights: Array) -> Array:
 
     A judgment for a or b counts where the others favour one side: more of them chose a than b, or the reverse.
     """
-    return _ratio(weights @ _leave_one_out(counts)[0], weights @ _leave_one_out(counts)[1])
+    return ratio(weights @ _leave_one_out(counts)[0], weights @ _leave_one_out(counts)[1])
 
 
 def n_leave_one_out(counts: Array, weights: Array) -> int:
@@ -144,20 +154,29 @@ def _leave_one_out(counts: Array) -> tuple[Array, Array]:
     return np.asarray(agreeing, np.float64), np.asarray(decided, np.float64)
 
 
-def cohen_kappa(table: Array) -> float:
-    """Cohen's kappa of two annotators from their contingency table, shape (K, K); nan where chance alone agrees always."""
-    n = table.sum()
-    by_chance = (table.sum(axis=0) * table.sum(axis=1)).sum() / n**2
-    return float(_beyond_chance(np.asarray(np.trace(table) / n), np.asarray(by_chance)))
+def cohen_kappas(tables: Array) -> Array:
+    """Cohen's kappa of contingency tables, shape (..., K, K), as (...); nan where chance alone agrees always."""
+    n = tables.sum(axis=(-2, -1))
+    agreement = ratio(np.trace(tables, axis1=-2, axis2=-1), n)
+    by_chance = ratio((tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1), n**2)
+    return _beyond_chance(agreement, by_chance)
 
 
-def clustered_share(first: Array, total: Array, rng: np.random.Generator, resamples: int) -> tuple[float, float, float]:
-    """A share with its 95 % interval from resampling clusters: Σ first / Σ total, each of shape (clusters,)."""
-    if not total.size:
-        return float("nan"), float("nan"), float("nan")
-    weights = rng.multinomial(total.size, np.full(total.size, 1 / total.size), size=resamples)
-    low, high = interval(_ratio(weights @ first, weights @ total))
-    return float(first.sum() / total.sum()), low, high
+def cohen_kappa_errors(tables: Array) -> Array:
+    """Asymptotic standard errors of `cohen_kappas`, of the same shape.
+
+    J. L. Fleiss, J. Cohen and B. S. Everitt, Large sample standard errors of kappa and weighted kappa, 1969, formula 13.
+    """
+    n = tables.sum(axis=(-2, -1))
+    p = ratio(tables, n[..., None, None])
+    rows, columns = p.sum(axis=-1), p.sum(axis=-2)
+    kappa, by_chance = cohen_kappas(tables), (rows * columns).sum(axis=-1)
+    diagonal = np.diagonal(p, axis1=-2, axis2=-1)
+    agreeing = (diagonal * (1 - (rows + columns) * (1 - kappa)[..., None]) ** 2).sum(axis=-1)
+    crossed = (columns[..., :, None] + rows[..., None, :]) ** 2
+    off_diagonal = (p * crossed).sum(axis=(-2, -1)) - (diagonal * (rows + columns) ** 2).sum(axis=-1)
+    variance = agreeing + (1 - kappa) ** 2 * off_diagonal - (kappa - by_chance * (1 - kappa)) ** 2
+    return np.asarray(np.sqrt(ratio(np.maximum(variance, 0), n)) / (1 - by_chance), np.float64)
 
 
 def interval(resampled: Array) -> tuple[float, float]:
@@ -170,10 +189,10 @@ def interval(resampled: Array) -> tuple[float, float]:
 
 
 def _beyond_chance(agreement: Array, by_chance: Array) -> Array:
-    return _ratio(agreement - by_chance, 1 - by_chance)
+    return ratio(agreement - by_chance, 1 - by_chance)
 
 
-def _ratio(numerator: Array, denominator: Array) -> Array:
+def ratio(numerator: Array, denominator: Array) -> Array:
     """The quotient, nan where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, np.float64), np.asarray(denominator, np.float64))
     quotient: Array = np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator != 0)

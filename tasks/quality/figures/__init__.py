@@ -1,0 +1,1 @@
+"""What the figures are, as pure functions of counts and sums: no tables, no lake."""
