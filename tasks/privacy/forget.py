@@ -32,7 +32,14 @@ from tasks.privacy.screening import pseudonym
 
 JOURNALS = ".unfinished-*.json"
 MODELS = ("base_model", "reward_model", "policy")
-PEOPLE_ONLY = (QUARANTINED, "annotators.parquet", "annotator_pairs.parquet", "report.html")
+PEOPLE_ONLY = (
+    QUARANTINED,
+    "annotators.parquet",
+    "annotator_pairs.parquet",
+    "annotator_reliability.parquet",
+    "flagged_annotators.parquet",
+    "report.html",
+)
 """Files of which nothing is learned."""
 
 

@@ -23,6 +23,7 @@ STAGES = (
     "validate",
     "duplicates",
     "agreement",
+    "aggregation",
     "preferences",
     "reward model",
     "held-out judge",
