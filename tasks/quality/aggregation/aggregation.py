@@ -5,6 +5,7 @@ excluded, as the recipe says, and the probabilities are made with these weights.
 annotator's, the average of a crowd; no rule flags them.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -85,6 +86,9 @@ def _write_aggregation(directory: Path, config: AggregationConfig, home: Home, s
         "judgments": votes.height,
         "annotators": annotators.height,
         "median_reliability": _rounded(annotators["reliability"].median()),
+        "first_bias": _rounded(measured.first_bias),
+        "iterations": measured.iterations,
+        "converged": measured.converged and final.converged,
         "flagged_annotators": len(named.item()),
         "flagged_judgments": votes.filter(pl.col("annotator_id").is_in(named)).height,
         "flagged_action": config.flagged,
@@ -92,7 +96,7 @@ def _write_aggregation(directory: Path, config: AggregationConfig, home: Home, s
 
 
 def _rounded(value: object) -> float | None:
-    return round(value, 3) if isinstance(value, float) else None
+    return round(value, 3) if isinstance(value, float) and math.isfinite(value) else None
 
 
 def in_order(votes: pl.DataFrame) -> pl.DataFrame:

@@ -38,15 +38,14 @@ def bradley_terry(verdicts: Verdicts, models: Models, *, max_iterations: int = 2
     """Aggregate by the Bradley-Terry model."""
     priors = Priors()
     fitted = fit(verdicts, models, priors, max_iterations)
-    nodes, mass = posterior(verdicts, models, priors, fitted.parameters)
     differences = models.differences(fitted.parameters.quality)
     deviation = np.sqrt(np.exp(2 * fitted.parameters.log_spread) + np.mean(differences**2) if len(differences) else 1.0)
     return Aggregated(
-        beyond_threshold(nodes, mass, np.exp(fitted.parameters.common_log_tie)),
+        _preferences(verdicts, models, priors, fitted.parameters),
         reliability(fitted, priors, float(deviation)),
         fitted.parameters.common_side,
         iterations=fitted.iterations,
-        objective=fitted.objective,
+        converged=fitted.converged,
     )
 
 
@@ -73,6 +72,15 @@ def fit(verdicts: Verdicts, models: Models, priors: Priors, max_iterations: int 
     parameters = Parameters.unpacked(found.x, models.n_models, verdicts.n_annotators)
     information = objective(verdicts, models, priors, parameters)[2] + np.diag([priors.sensitivity**-2, priors.side**-2, priors.tie**-2])
     return Fit(parameters, -float(found.fun), int(found.nit), bool(found.success), information)
+
+
+def _preferences(verdicts: Verdicts, models: Models, priors: Priors, parameters: Parameters) -> Floats:
+    """(N, 3) probability that the preference is a, a tie, b; in parts, since a posterior is larger than the verdicts."""
+    found = np.empty((verdicts.n_comparisons, 3))
+    for rows, part in parts_of(verdicts, priors.nodes):
+        nodes, mass = posterior(part, models.of(rows), priors, parameters)
+        found[rows] = beyond_threshold(nodes, mass, np.exp(parameters.common_log_tie))
+    return found
 
 
 def posterior(verdicts: Verdicts, models: Models, priors: Priors, parameters: Parameters) -> tuple[Floats, Floats]:

@@ -57,8 +57,9 @@ class Fit(NamedTuple):
 def dawid_skene(verdicts: Verdicts, stopping: Stopping = Stopping()) -> Aggregated:
     """Aggregate by Dawid and Skene's model."""
     fitted = fit(verdicts, stopping)
-    rounds, best = len(fitted.objectives) - 1, fitted.objectives[-1]
-    return Aggregated(fitted.posterior, _reliability(verdicts, fitted), first_bias=np.nan, iterations=rounds, objective=best)
+    rounds = len(fitted.objectives) - 1
+    reliability = _reliability(verdicts, fitted)
+    return Aggregated(fitted.posterior, reliability, first_bias=np.nan, iterations=rounds, converged=fitted.converged)
 
 
 def fit(verdicts: Verdicts, stopping: Stopping = Stopping(), *, symmetric: bool = True, priors: float = 1.0) -> Fit:

@@ -23,4 +23,4 @@ def majority(verdicts: Verdicts) -> Aggregated:
     wrong = verdicts.by_annotator(np.asarray((sign * margin < 0) * 1.0)) + PRIOR_WRONG
     value = right / (right + wrong)
     reliability = Reliability.of(value, np.sqrt(value * (1 - value) / (right + wrong + 1)))
-    return Aggregated(shares, reliability, first_bias=np.nan, iterations=0, objective=np.nan)
+    return Aggregated(shares, reliability, first_bias=np.nan, iterations=0, converged=True)

@@ -67,6 +67,10 @@ class Models:
         """No model is named."""
         return cls(np.full(n_comparisons, -1), np.full(n_comparisons, -1), 0)
 
+    def of(self, rows: slice) -> "Models":
+        """Those of some comparisons."""
+        return Models(self.of_a[rows], self.of_b[rows], self.n_models)
+
     @cached_property
     def known(self) -> npt.NDArray[np.bool_]:
         """(N,) whether both models are known."""

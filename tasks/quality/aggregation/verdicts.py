@@ -109,5 +109,5 @@ class Aggregated(NamedTuple):
     first_bias: float
     """How far standing first helps, in the model's units; nan where the model has no such term."""
     iterations: int
-    objective: float
-    """What was maximised, at the end; nan where nothing was."""
+    converged: bool
+    """Whether the fit ended by its stopping rule, and not by its limit."""

@@ -96,16 +96,16 @@ def test_known_parameters_are_recovered() -> None:
 
 @pytest.mark.slow
 def test_intervals_of_the_reliability_hold_the_truth() -> None:
-    """The model's own world: reliability by the definition with the known parameters; 96 intervals, at most 10 miss."""
+    """The model's own world: reliability by the definition with the known parameters; 48 intervals, at most 7 miss."""
     inside = 0
-    for seed in range(8):
+    for seed in range(4):
         world = paired(10 + seed, n=1000)
         d = np.abs(world.differences)[:, None]
         chances = [[expit(s * world.sensitivity * d + t * world.side - world.tie).mean(axis=0) for t in (1, -1)] for s in (1, -1)]
         right, wrong = np.sum(chances, axis=1)
         found = bradley_terry(world.verdicts, Models.unknown(1000)).reliability
         inside += int(((found.low <= right / (right + wrong)) & (right / (right + wrong) <= found.high)).sum())
-    assert inside >= 86
+    assert inside >= 41
 
 
 def test_a_named_model_speaks_for_its_responses() -> None:
