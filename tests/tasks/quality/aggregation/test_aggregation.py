@@ -97,15 +97,15 @@ def test_models_judge_only_where_the_recipe_says_so(home: Home) -> None:
     assert [one["n_judgments"] for one in read(both).values()] == [2, 1]
 
 
-@pytest.mark.parametrize("aggregator", AGGREGATORS)
-def test_the_order_of_delivery_leaves_no_trace_and_sides_only_turn(home: Home, tmp_path: Path, aggregator: str) -> None:
+def test_the_order_of_delivery_leaves_no_trace_and_sides_only_turn(tmp_path: Path) -> None:
     rows = [{name: value for name, value in one.items() if name != "comparison_id"} for one in crowd()]
-    digests = []
+    digests: dict[str, set[str]] = {name: set() for name in AGGREGATORS}
     for number, delivered in enumerate((rows, list(reversed(rows)), [swapped(one) if i % 3 else one for i, one in enumerate(rows)])):
         other = Home(tmp_path / str(number))
         deliver(other, delivered)
-        digests.append(aggregate(other, aggregator=aggregator).digest)
-    assert len(set(digests)) == 1
+        for name, found in digests.items():
+            found.add(aggregate(other, aggregator=name).digest)
+    assert [len(found) for found in digests.values()] == [1, 1, 1]
 
 
 def test_nothing_to_aggregate_gives_empty_tables(home: Home) -> None:
