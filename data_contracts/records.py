@@ -15,6 +15,8 @@ ANNOTATOR_KINDS = ("human", "model")
 OPS = ("assert", "retract")
 IDENTICAL, NEAR_IDENTICAL = "identical", "near_identical"
 EXACT, NEAR = "exact", "near"
+FLAG_RULES = ("unreliable", "one_verdict", "one_side", "fast")
+FLAG_ACTIONS = ("report", "down_weight", "exclude")
 ALL_SLICES = "all"
 """Stands in figures for all slices together; no slice may have this name."""
 MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), nullable=False), pa.field("content", pa.string(), nullable=False)]))
@@ -152,9 +154,59 @@ EXPECTATION = RecordKind(
     ),
 )
 
+AGGREGATED = RecordKind(
+    "aggregated comparison",
+    grain="one row per comparison with a judgment of the kinds that count",
+    key=("comparison_id",),
+    columns=(
+        Column("comparison_id", TEXT, "the comparison"),
+        Column("probability_a", FLOAT, "posterior probability that response a is the preferred one; the three add up to 1"),
+        Column("probability_b", FLOAT, "posterior probability that response b is the preferred one"),
+        Column("probability_tie", FLOAT, "posterior probability that neither is; of the majority the share of ties, and so on"),
+        Column("n_judgments", INT, "judgments that counted; 0 where all were of annotators whom the recipe excludes"),
+        Column("weight", FLOAT, "sum of those judgments' weights, each 1 or the weight that the recipe gives to a flagged annotator's"),
+    ),
+)
+
+ANNOTATOR_RELIABILITY = RecordKind(
+    "annotator reliability",
+    grain="one row per annotator with a judgment that counts; measured before anybody was down-weighted or excluded",
+    key=("annotator_id",),
+    columns=(
+        Column("annotator_id", TEXT, "who judged; judgments of nobody known are taken together and stand in no row"),
+        Column("n_judgments", INT, "judgments of the annotator"),
+        Column(
+            "reliability",
+            FLOAT,
+            "chance that a verdict for a or b names the preferred response of two that differ; one half is a thrown coin",
+        ),
+        Column("standard_error", FLOAT, "its standard error, from the observed information"),
+        Column("low", FLOAT, "lower end of its 95 % interval"),
+        Column("high", FLOAT, "upper end of the interval"),
+        Column("weight", FLOAT, "weight of each of the annotator's judgments: 1, or less where a flag and the recipe say so"),
+    ),
+)
+
+FLAG = RecordKind(
+    "flag",
+    grain="one row per annotator and rule that flags them",
+    key=("annotator_id", "rule"),
+    columns=(
+        Column("annotator_id", TEXT, "who judged"),
+        Column("rule", TEXT, "why they stand out; `aggregation.rules` has the thresholds", allowed=FLAG_RULES),
+        Column(
+            "figure",
+            FLOAT,
+            "what the rule looked at: the upper end of the reliability's interval, the share of the same answer, or the median seconds",
+        ),
+        Column("n_judgments", INT, "judgments behind the figure"),
+        Column("action", TEXT, "what the recipe had done about it", allowed=FLAG_ACTIONS),
+    ),
+)
+
 PREFERENCE = RecordKind(
     "preference",
-    grain="one row per comparison whose judgments favour one response",
+    grain="one row per comparison whose judgments favour one response, by however little",
     key=("comparison_id",),
     columns=(
         Column("comparison_id", TEXT, "the comparison that was aggregated"),
@@ -164,10 +216,14 @@ PREFERENCE = RecordKind(
         Column("prompt", MESSAGES, "the prompt's messages"),
         Column("chosen", TEXT, "text of the preferred response"),
         Column("rejected", TEXT, "text of the other response"),
-        Column("probability", FLOAT, "estimated probability, from 0.5 to 1, that an annotator prefers `chosen`; a tie counts half"),
-        Column("weight", FLOAT, "weight of the row in training, 0 or more"),
+        Column("probability", FLOAT, "posterior probability, from 0.5 to 1, that `chosen` is the preferred response; a tie counts half"),
+        Column(
+            "weight",
+            FLOAT,
+            "weight of the row in training: the weight of its judgments over the pairs of its ranking, with mean 1 in its split",
+        ),
         Column("n_judgments", INT, "judgments behind the row"),
-        Column("tie_probability", FLOAT, "share of those judgments that were ties, from 0 to 1"),
+        Column("tie_probability", FLOAT, "posterior probability, from 0 to 1, that neither response is preferred"),
     ),
 )
 
@@ -191,6 +247,11 @@ PROMPT_GROUP = RecordKind(
         Column("prompt_id", TEXT, "hash of the prompt's messages"),
         Column(
             "group_id", TEXT, "the group's representative: the prompt of the group that the lake has known longest, by id within a batch"
+        ),
+        Column(
+            "other_groups",
+            pa.list_(pa.string()),
+            "further groups of known prompts that the prompt, or one that came with it, is nearly the same as",
         ),
         Column("similarity", FLOAT, "Jaccard similarity of the word n-grams to the representative's, from 0 to 1; 1 for itself"),
         Column("group_size", INT, "prompts of the group"),
@@ -386,6 +447,9 @@ RECORD_KINDS = (
     RESPONSE_PAIR,
     CONTAMINATION,
     EVALUATION_SET,
+    AGGREGATED,
+    ANNOTATOR_RELIABILITY,
+    FLAG,
     PREFERENCE,
     PROMPT,
     SAMPLE,

@@ -16,6 +16,7 @@ from tasks.feedback.snapshot import snapshot_stage
 from tasks.feedback.validate import validate_stage
 from tasks.learning.base_model import base_model_stage
 from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage
+from tasks.quality.aggregation.aggregation import aggregation_stage
 from tasks.quality.preferences import preferences_stage
 from tasks.quality.quality import quality_stage
 from tasks.simulation.stages import corpus_stage, simulated_feedback_stage, simulated_responses_stage
@@ -41,7 +42,8 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     contracts = run(validate_stage, recipe.validation, snapshot=snapshot)
     duplicates = run(duplicates_stage, recipe.duplicates, snapshot=snapshot)
     quality = run(quality_stage, recipe.quality, snapshot=snapshot, duplicates=duplicates)
-    preferences = run(preferences_stage, recipe.preferences, snapshot=snapshot, duplicates=duplicates)
+    aggregation = run(aggregation_stage, recipe.aggregation, snapshot=snapshot)
+    preferences = run(preferences_stage, recipe.preferences, snapshot=snapshot, duplicates=duplicates, aggregation=aggregation)
 
     # From preferences to a policy: a reward model, a held-out judge that saw other prompts, and PPO held near the base model.
     backbone = run(base_model_stage, recipe.reward_backbone, "reward backbone") if recipe.reward_backbone else base
@@ -54,8 +56,9 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=base, champion=night.champion_to_beat(policy), **judges)
     gate = run(gate_stage, recipe.gate, quality=quality, reward_model=reward_model, evaluation=evaluation)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
-    truth = run(simulated_truth_stage, world, evaluation=evaluation, quality=quality, feedback=feedback) if world else None
-    data = {"snapshot": snapshot, "contracts": contracts, "duplicates": duplicates, "quality": quality, "preferences": preferences}
+    said = {"quality": quality, "aggregation": aggregation, "preferences": preferences}
+    truth = run(simulated_truth_stage, world, evaluation=evaluation, feedback=feedback, **said) if world else None
+    data = {"snapshot": snapshot, "contracts": contracts, "duplicates": duplicates, **said}
     made = {"reward_model": reward_model, "judge": judge, "policy": policy, "evaluation": evaluation}
     run(report_stage, recipe.report, **data, **made, gate=gate, version=version, truth=truth)
     return night.close()

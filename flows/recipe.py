@@ -17,6 +17,7 @@ from tasks.feedback.ingest import SIMULATED, IngestConfig
 from tasks.feedback.snapshot import SnapshotConfig
 from tasks.feedback.validate import ValidateConfig
 from tasks.learning.base_model import BUILT_IN, BaseModelConfig
+from tasks.quality.aggregation.aggregation import AggregationConfig
 from tasks.quality.preferences import PreferencesConfig
 from tasks.quality.quality import QualityConfig
 from tasks.simulation.stages import SimulationConfig
@@ -45,7 +46,10 @@ class Recipe(BaseModel):
         default_factory=DuplicatesConfig, description="what counts as nearly the same, and the held-out evaluation sets"
     )
     quality: QualityConfig = Field(default_factory=QualityConfig, description="how the quality of feedback is measured")
-    preferences: PreferencesConfig = Field(default_factory=PreferencesConfig, description="how judgments become preferences and splits")
+    aggregation: AggregationConfig = Field(
+        default_factory=AggregationConfig, description="how the judgments of a comparison are taken together, and annotators who stand out"
+    )
+    preferences: PreferencesConfig = Field(default_factory=PreferencesConfig, description="how prompts get their splits")
     reward_model: RewardModelConfig = Field(default_factory=RewardModelConfig, description="the reward model")
     judge: RewardModelConfig = Field(
         default_factory=lambda: RewardModelConfig(split="judge"), description="the held-out judge, a reward model of the `judge` split"

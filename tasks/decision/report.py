@@ -80,6 +80,8 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "truth": true_figures(tables["truth"]) if "truth" in artifacts else [],
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
         "preferences": artifacts["preferences"].manifest.headline,
+        "aggregation": artifacts["aggregation"].manifest.headline,
+        "flagged": pl.read_parquet(artifacts["aggregation"].file("flagged_annotators.parquet")).to_dicts(),
         "feedback": artifacts["snapshot"].manifest.headline,
         "contracts": artifacts["contracts"].manifest.headline,
         "broken_contracts": pl.read_parquet(artifacts["contracts"].file("expectations.parquet")).filter(~pl.col("success")).to_dicts(),

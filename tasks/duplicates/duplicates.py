@@ -1,9 +1,10 @@
 """Duplicates: prompts that are nearly the same, responses that are, and prompts that stand in held-out evaluation sets.
 
 Prompts are compared by the words of their messages without the system's, which a product's prompts often share. Nearly equal
-prompts make a group (a connected component), and splits are dealt out by group. A group is named by the prompt that the lake has
-known longest (by prompt id within a batch): a prompt that is added joins its group under the name that it has, and only one that
-shows two groups to be one changes the name, and so perhaps the split, of the younger of the two.
+prompts make a group, and splits are dealt out by group. Groups grow with the lake, batch after batch: new prompts that are nearly
+equal to each other go together, and join the group of the known prompts that they are nearly equal to. Where those belong to several
+groups the new ones join the one that the lake has known longest and name the others, which stay as they are: nobody who was known
+ever changes the group. A group is named by its first prompt (by id within a batch).
 """
 
 from collections.abc import Mapping, Sequence
@@ -84,6 +85,7 @@ def _write_duplicates(directory: Path, config: DuplicatesConfig, home: Home, sna
     held_out = {one.name: read_prompts(Path(one.path)) for one in config.evaluation_sets}
     index = _indexed(prompts, config)
     groups = group_prompts(prompts, index)
+    bridging = groups.filter(pl.col("other_groups").list.len() > 0)
     contaminated = find_contaminated(prompts, index, held_out, config)
     sets = count_matches(contaminated, {name: len(rows) for name, rows in held_out.items()})
     write_records(PROMPT_GROUP, groups.to_arrow(), directory / "prompt_groups.parquet")
@@ -94,6 +96,7 @@ def _write_duplicates(directory: Path, config: DuplicatesConfig, home: Home, sna
         "prompts": groups.height,
         "prompt_groups": groups["group_id"].n_unique(),
         "largest_group": max(groups["group_size"], default=0),
+        "prompts_between_groups": bridging.height,
         "identical_responses": pairs.filter(pl.col("mark") == IDENTICAL).height,
         "near_identical_responses": pairs.filter(pl.col("mark") == NEAR_IDENTICAL).height,
         "contaminated_prompts": contaminated["prompt_id"].n_unique(),
@@ -122,11 +125,20 @@ def _texts(prompts: pl.Series) -> pl.Series:
 
 
 def group_prompts(prompts: pl.DataFrame, index: TextIndex) -> pl.DataFrame:
-    """One row per prompt, by id: its group, how like the group's representative it is, and how many prompts the group has."""
-    here, representative = np.arange(prompts.height), index.groups()
+    """One row per prompt, by id: its groups, how like the first one's representative it is, and how many prompts that one has.
+
+    Args:
+        prompts: what `prompts_by_age` gives.
+        index: their texts.
+    """
+    here, batches = np.arange(prompts.height), prompts["batch"].to_numpy()
+    representative, others = index.growing_groups(batches)
+    ids = prompts["prompt_id"]
+    named = pl.Series([ids.gather(others.get(text, [])).sort().to_list() for text in here.tolist()], dtype=pl.List(pl.String))
     grouped = prompts.select(
         "prompt_id",
-        group_id=prompts["prompt_id"].gather(representative),
+        group_id=ids.gather(representative),
+        other_groups=named,
         similarity=pl.Series(index.similarities(here, representative)),
     )
     return grouped.with_columns(group_size=pl.len().over("group_id").cast(pl.Int64)).sort("prompt_id")

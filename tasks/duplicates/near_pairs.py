@@ -68,10 +68,34 @@ class TextIndex:
 
     def groups(self) -> Ints:
         """For each text the first text of its group: the connected components of the near pairs."""
-        leader = np.arange(len(self.sizes))
+        return self.growing_groups(np.zeros(len(self.entry), np.int64))[0]
+
+    def growing_groups(self, batches: Ints) -> tuple[Ints, dict[int, list[int]]]:
+        """The groups of texts that became known batch after batch, where what is known never changes its group.
+
+        Texts of one batch that are near each other go together (their components), and join the group of the earlier texts that
+        they are near to; of several groups the one with the earliest first text.
+
+        Args:
+            batches: (texts,) never falling.
+
+        Returns:
+            For each text the first text of its group; and the first texts of the further groups that a text, or one that goes
+            with it, is near to, for the texts that have any.
+        """
+        batch = batches[self.first]
+        leader, links = np.arange(len(self.sizes)), _Links(len(self.sizes))
         for band in range(self.bands.shape[1]):
-            leader = self._joined(leader, list(self._neighbours(band)))
-        return self.first[leader[self.entry]]
+            pairs = [(np.minimum(left, right), np.maximum(left, right)) for left, right in self._neighbours(band)]
+            leader = self._joined(leader, [(i[same], j[same]) for i, j in pairs if (same := batch[i] == batch[j]).any()])
+            for older, newer in pairs:
+                apart = (batch[older] != batch[newer]) & ~links.known(newer, leader[older])
+                i, j = older[apart], newer[apart]
+                near = _similarities(self, i, self, j) >= self.threshold
+                links.add(j[near], leader[i[near]])
+        group, others = links.resolved(leader)
+        further = {text: self.first[others[one]].tolist() for text, one in enumerate(self.entry.tolist()) if one in others}
+        return self.first[group[self.entry]], further
 
     def similarities(self, left: Ints, right: Ints) -> Floats:
         """The similarity of pairs of texts."""
@@ -113,6 +137,40 @@ class TextIndex:
             if near.any():
                 leader = _components(leader, i[near], j[near])
         return leader
+
+
+class _Links:
+    """Which new entries are near to which earlier ones, the earlier ones by their leader when the link was found."""
+
+    def __init__(self, entries: int) -> None:
+        self.entries = entries
+        self.latest = np.full(entries, -1)
+        self.keys: list[Ints] = []
+
+    def known(self, newer: Ints, older: Ints) -> npt.NDArray[np.bool_]:
+        """Whether a link is the latest that was added for the new entry: most need no other, and are not compared again."""
+        return np.asarray(self.latest[newer] == older)
+
+    def add(self, newer: Ints, older: Ints) -> None:
+        """Add links."""
+        if len(newer):
+            self.latest[newer] = older
+            self.keys.append(np.unique(newer * self.entries + older))
+
+    def resolved(self, leader: Ints) -> tuple[Ints, dict[int, Ints]]:
+        """The group of each entry, by its first entry, and the further groups of the entries that have any."""
+        keys = np.unique(np.concatenate([np.empty(0, np.int64), *self.keys]))
+        newer, older = leader[keys // self.entries], leader[keys % self.entries]
+        order = np.argsort(newer, kind="stable")
+        clusters, starts = np.unique(newer[order], return_index=True)
+        group, further = np.arange(self.entries), {}
+        for cluster, near in zip(clusters.tolist(), np.split(older[order], starts[1:]), strict=False):  # from the eldest on
+            found = np.unique(group[near])
+            group[cluster] = found[0]
+            if len(found) > 1:
+                further[cluster] = found[1:]
+        members = np.flatnonzero(np.isin(leader, list(further)))
+        return group[leader], {int(entry): further[int(leader[entry])] for entry in members}
 
 
 def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:

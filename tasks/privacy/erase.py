@@ -27,6 +27,7 @@ SIMULATED = "simulated/"
 SHORTEST_PASSAGE = 12
 """Shorter lines of a forgotten text are not searched for in running text: they would be found where they mean something else."""
 EXAMPLE = re.compile(r'<div class="example">.*?(?=<div class="example">|\n<h[23]>|\Z)', re.DOTALL)
+FLAGGED = re.compile(r'<tr data-annotator="([^"]*)">.*?</tr>\n')
 
 Aliases = Mapping[str, str]
 """Hashes of prompts by the ids that a table of prompts of its own gives them."""
@@ -166,10 +167,12 @@ def _values(content: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def erase_report(what: Forgotten, html: str) -> tuple[str, int]:
-    """A report without the examples that show something forgotten."""
+    """A report without the examples and the rows of annotators that show something forgotten."""
+    names = {str(escape(name)) for name in what.annotators}
     found = [match.group() for match in EXAMPLE.finditer(html) if _shows(what, match.group())]
-    for example in found:
-        html = html.replace(example, "")
+    found += [match.group() for match in FLAGGED.finditer(html) if match.group(1) in names]
+    for part in found:
+        html = html.replace(part, "")
     html, more = erase_text(what, html)
     return html, len(found) + more
 

@@ -33,7 +33,14 @@ JOURNALS = ".unfinished-*.json"
 READABLE = (".parquet", ".jsonl", ".html")
 """Files that may hold what people said; of a shared store, no others are fetched."""
 MODELS = ("base_model", "reward_model", "policy")
-PEOPLE_ONLY = (QUARANTINED, "annotators.parquet", "annotator_pairs.parquet", "report.html")
+PEOPLE_ONLY = (
+    QUARANTINED,
+    "annotators.parquet",
+    "annotator_pairs.parquet",
+    "annotator_reliability.parquet",
+    "flagged_annotators.parquet",
+    "report.html",
+)
 """Files of which nothing is learned."""
 
 

@@ -17,6 +17,7 @@ from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions
 from data_contracts.records import ALL_SLICES
 from models.evaluation.intervals import Interval, bootstrap_interval
+from tasks.simulation.calibration import calibration_figures
 from tasks.simulation.stages import SimulationConfig
 from tasks.simulation.true_reward import true_reward
 from tasks.stage import stage
@@ -24,9 +25,14 @@ from tasks.stage import stage
 RESAMPLES = 2000
 
 
-def measure_truth(home: Home, config: SimulationConfig, *, evaluation: Artifact, quality: Artifact, feedback: Artifact) -> Made:
-    """Look up the true reward of the evaluation's responses, and how well the annotators' measured agreement tells the reliable ones."""
-    inputs = {"evaluation": evaluation, "quality": quality, "feedback": feedback}
+def measure_truth(home: Home, config: SimulationConfig, **inputs: Artifact) -> Made:
+    """Look up the true reward of the evaluation's and the preferences' responses, and how well the measures tell reliable annotators.
+
+    Args:
+        home: the installation.
+        config: the simulated world.
+        inputs: `evaluation`, `feedback`, `quality`, `aggregation` and `preferences`.
+    """
     identity = Identity(
         kind="simulated_truth",
         code_version=code_version("tasks.simulation.truth"),
@@ -34,13 +40,21 @@ def measure_truth(home: Home, config: SimulationConfig, *, evaluation: Artifact,
         config={"seed": config.seed},
         inputs=tuple(artifact.manifest.as_input(role) for role, artifact in inputs.items()),
     )
-    return home.artifacts.make(identity, lambda directory: _write_truth(directory, config.seed, evaluation, quality, feedback))
+    return home.artifacts.make(identity, lambda directory: _write_truth(directory, config.seed, inputs))
 
 
-def _write_truth(directory: Path, seed: int, evaluation: Artifact, quality: Artifact, feedback: Artifact) -> Headline:
-    samples = with_true_reward(pl.read_parquet(evaluation.file("samples.parquet")))
-    reliability = true_reliability(feedback.file("feedback.jsonl"))
-    figures = [*reward_figures(samples, seed), reliability_figure(reliability, pl.read_parquet(quality.file("annotators.parquet")))]
+def _write_truth(directory: Path, seed: int, inputs: dict[str, Artifact]) -> Headline:
+    samples = with_true_reward(pl.read_parquet(inputs["evaluation"].file("samples.parquet")))
+    reliability = true_reliability(inputs["feedback"].file("feedback.jsonl"))
+    measures = {
+        "majority_agreement": pl.read_parquet(inputs["quality"].file("annotators.parquet")),
+        "reliability": pl.read_parquet(inputs["aggregation"].file("annotator_reliability.parquet")),
+    }
+    figures = [
+        *reward_figures(samples, seed),
+        *(reliability_figure(reliability, annotators, measure) for measure, annotators in measures.items()),
+        *preference_figures(pl.read_parquet(inputs["preferences"].file("preferences.parquet"))),
+    ]
     samples.select("prompt_id", "model", "slice", "score", "judge_score", "true_reward").write_parquet(directory / "samples.parquet")
     pl.DataFrame(figures).write_parquet(directory / "truth.parquet")
     reliability.write_parquet(directory / "annotators.parquet")
@@ -93,19 +107,24 @@ def true_reliability(feedback: Path) -> pl.DataFrame:
     return judged.group_by("annotator_id").agg(true_reliability=pl.col("right").mean(), n=pl.len()).sort("annotator_id")
 
 
-def reliability_figure(reliability: pl.DataFrame, annotators: pl.DataFrame) -> dict[str, Any]:
-    """Spearman's rank correlation of true reliability with the measured agreement with the majority."""
-    both = reliability.join(annotators, on="annotator_id", how="inner").drop_nulls(["true_reliability", "majority_agreement"])
-    differ = both.height > 2 and both["true_reliability"].n_unique() > 1 and both["majority_agreement"].n_unique() > 1
-    value = float(spearmanr(both["true_reliability"], both["majority_agreement"]).statistic) if differ else None
-    return {
-        "slice": ALL_SLICES,
-        "figure": "annotator_reliability_rank_correlation",
-        "value": value,
-        "low": None,
-        "high": None,
-        "n": both.height,
-    }
+def reliability_figure(reliability: pl.DataFrame, annotators: pl.DataFrame, measure: str) -> dict[str, Any]:
+    """Spearman's rank correlation of true reliability with a measure of the annotators."""
+    both = reliability.join(annotators, on="annotator_id", how="inner").drop_nulls(["true_reliability", measure])
+    differ = both.height > 2 and both["true_reliability"].n_unique() > 1 and both[measure].n_unique() > 1
+    value = float(spearmanr(both["true_reliability"], both[measure]).statistic) if differ else None
+    return _plain_row(f"annotator_{measure}_rank_correlation", value, both.height)
+
+
+def preference_figures(preferences: pl.DataFrame) -> list[dict[str, Any]]:
+    """How well the preferences' probabilities agree with the true rewards of `chosen` and `rejected`."""
+    rows = preferences.select("prompt", "chosen", "rejected").iter_rows()
+    differences = np.array([true_reward(prompt[0]["content"], one) - true_reward(prompt[0]["content"], two) for prompt, one, two in rows])
+    figures = calibration_figures(preferences["probability"].to_numpy(), differences)
+    return [_plain_row(f"preference_{name}", value, int((differences != 0).sum())) for name, value in figures.items()]
+
+
+def _plain_row(figure: str, value: float | None, n: int) -> dict[str, Any]:
+    return {"slice": ALL_SLICES, "figure": figure, "value": value, "low": None, "high": None, "n": n}
 
 
 def _row(slice_name: str, figure: str, values: np.ndarray, seed: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ STAGES = (
     "validate",
     "duplicates",
     "quality",
+    "aggregation",
     "preferences",
     "reward model",
     "held-out judge",

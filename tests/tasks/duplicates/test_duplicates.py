@@ -228,16 +228,18 @@ def test_a_group_keeps_its_name_when_prompts_are_added(home: Home) -> None:
     assert {one["group_id"] for one in groups} == {first}
 
 
-def test_a_prompt_that_shows_two_groups_to_be_one_renames_the_younger(home: Home) -> None:
+def test_a_prompt_between_two_groups_joins_the_elder_and_names_the_other(home: Home) -> None:
     one, between, two = LONG, f"{LONG} today", f"{LONG} today please now"
     threshold = min(jaccard(one, between, 3), jaccard(between, two, 3))
     assert jaccard(one, two, 3) < threshold
     for days, text in ((2, two), (1, one), (0, between)):
         deliver(home, [row(prompt=text)])
         backdate(FeedbackLake(home.lake).batches()[-1], days=days)  # the newest: those before it stand days back
-        names = {one["group_id"] for one in read(find(home, prompt_similarity=threshold), "prompt_groups")}
-        assert len(names) == {2: 1, 1: 2, 0: 1}[days]
-    assert names == {prompts(home)[two]}
+        artifact, ids = find(home, prompt_similarity=threshold), prompts(home)
+        found = {one["prompt_id"]: (one["group_id"], one["other_groups"]) for one in read(artifact, "prompt_groups")}
+        assert found[ids[two]] == (ids[two], [])
+    assert found == {ids[two]: (ids[two], []), ids[one]: (ids[one], []), ids[between]: (ids[two], [ids[one]])}
+    assert artifact.manifest.headline["prompts_between_groups"] == 1
 
 
 def test_response_pairs_are_marked_and_unknown_ones_are_not(home: Home) -> None:

@@ -29,9 +29,10 @@ from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
 from tasks.feedback.ingest import IngestConfig, ingest
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tasks.feedback.validate import ValidateConfig, validate
-from tasks.privacy.erase import Forgotten, erase_text
+from tasks.privacy.erase import Forgotten, erase_report, erase_text
 from tasks.privacy.forget import forget
 from tasks.privacy.screening import KEY_VARIABLE, pseudonym, pseudonym_key
+from tasks.quality.aggregation.aggregation import AggregationConfig, aggregate_judgments
 from tasks.quality.preferences import PreferencesConfig, build_preferences
 from tasks.quality.quality import QualityConfig, measure_quality
 from tests.tasks.deliveries import comparisons, judgments, row, write_rows
@@ -97,7 +98,10 @@ def night(home: Home) -> dict[str, Artifact]:
     found = {"snapshot": snapshot, "contracts": validate(home, ValidateConfig(), snapshot=snapshot).artifact}
     found["duplicates"] = find_duplicates(home, DuplicatesConfig(), snapshot=snapshot).artifact
     found["quality"] = measure_quality(home, QualityConfig(), snapshot=snapshot, duplicates=found["duplicates"]).artifact
-    found["preferences"] = build_preferences(home, PreferencesConfig(), snapshot=snapshot, duplicates=found["duplicates"]).artifact
+    found["aggregation"] = aggregate_judgments(home, AggregationConfig(), snapshot=snapshot).artifact
+    found["preferences"] = build_preferences(
+        home, PreferencesConfig(), snapshot=snapshot, duplicates=found["duplicates"], aggregation=found["aggregation"]
+    ).artifact
     found["reward_model"] = make(home, "reward_model", {"weights": "w"}, preferences=found["preferences"])
     found["policy"] = make(home, "policy", {"weights": "w"}, reward_model=found["reward_model"])
     prompts = pq.read_table(found["preferences"].file("prompts.parquet")).to_pylist()
@@ -121,6 +125,13 @@ def night(home: Home) -> dict[str, Artifact]:
         path.write_text(text)
     rebuild_audit_database(home)
     return found
+
+
+def test_a_flagged_annotator_leaves_the_report_whatever_the_id_looks_like() -> None:
+    """Bare numbers are not searched for in running text; the report's row says whose it is."""
+    rows = [f'<tr data-annotator="{name}"><td>{name}</td><td class="number">15</td></tr>\n' for name in ("15", "1", "a&amp;b")]
+    html, erased = erase_report(Forgotten(tombstone="t", at="", annotators=("15", "a&b")), "".join(rows))
+    assert (html, erased) == (rows[1], 2)
 
 
 def test_an_annotator_is_found_nowhere_and_the_others_stay(home: Home) -> None:
@@ -164,7 +175,8 @@ def test_what_was_redacted_verifies_opens_and_is_not_reused(home: Home, capsys: 
     assert not after.reused, "the next night learns from what is left"
     assert len(current_judgments(*FeedbackLake(home.lake).pinned(after.artifact))) == 2
     marked = find_duplicates(home, DuplicatesConfig(), snapshot=after.artifact).artifact
-    again = build_preferences(home, PreferencesConfig(), snapshot=after.artifact, duplicates=marked)
+    aggregated = aggregate_judgments(home, AggregationConfig(), snapshot=after.artifact).artifact
+    again = build_preferences(home, PreferencesConfig(), snapshot=after.artifact, duplicates=marked, aggregation=aggregated)
     assert not again.reused
     retrained = make(home, "reward_model", {"weights": "v"}, preferences=again.artifact)
     deliver(home, [row(annotator_id="max", judgment_id="max/1")])

@@ -16,6 +16,7 @@ from data_contracts.home import Home
 from data_contracts.records import PREFERENCE, PROMPT
 from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
+from tasks.quality.aggregation.aggregation import AggregationConfig, aggregate_judgments
 from tasks.quality.preferences import PreferencesConfig, build_preferences, split_of
 from tests.tasks.deliveries import SHARED, deliver, deliver_files, needs_llmfao, needs_pandalm, row, swapped
 
@@ -27,10 +28,14 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-def build(home: Home, config: PreferencesConfig = TRAIN_ONLY, **duplicates: Any) -> Artifact:
+SHARES = AggregationConfig(aggregator="majority")
+
+
+def build(home: Home, config: PreferencesConfig = TRAIN_ONLY, aggregated: AggregationConfig = SHARES, **duplicates: Any) -> Artifact:
     snapshot = take_snapshot(home, SnapshotConfig()).artifact
     found = find_duplicates(home, DuplicatesConfig(**duplicates), snapshot=snapshot).artifact
-    return build_preferences(home, config, snapshot=snapshot, duplicates=found).artifact
+    aggregation = aggregate_judgments(home, aggregated, snapshot=snapshot).artifact
+    return build_preferences(home, config, snapshot=snapshot, duplicates=found, aggregation=aggregation).artifact
 
 
 def read(artifact: Artifact, name: str = "preferences") -> list[dict[str, Any]]:
@@ -68,8 +73,24 @@ def test_every_comparison_is_a_preference_or_excluded_with_a_reason(home: Home) 
     }
     assert [one["comparison_id"] for one in read(artifact)] == ["export/6"]
     assert len(read(artifact, "prompts")) == 6
-    with_models = build(home, TRAIN_ONLY.model_copy(update={"annotators": ("human", "model")}))
+    with_models = build(home, aggregated=SHARES.model_copy(update={"annotators": ("human", "model")}))
     assert [one["comparison_id"] for one in read(with_models)] == ["export/5", "export/6"]
+
+
+def test_a_preference_carries_what_the_aggregation_says(home: Home) -> None:
+    """One who always takes the first place against two who agree, on pairs turned both ways; then one whom only that one judged."""
+    rows = []
+    for i in range(40):
+        good, first = "ab"[i % 2], "ab"[i // 2 % 2]
+        said = {"x": good, "y": good, "left": first}
+        rows += [row(verdict, prompt=f"p{i}", comparison_id=i, annotator_id=name, presented_first=first) for name, verdict in said.items()]
+    deliver(home, [*rows, row(prompt="alone", comparison_id="alone", annotator_id="left", presented_first="a")])
+    counted = {one["comparison_id"]: one for one in read(build(home, aggregated=AggregationConfig()))}
+    assert counted["export/1"]["chosen"] == "Seven."
+    assert counted["export/1"]["probability"] > 0.9 > 2 / 3
+    artifact = build(home, aggregated=AggregationConfig(flagged="exclude"))
+    assert [(one["comparison_id"], one["reason"]) for one in read(artifact, "excluded")] == [("export/alone", "annotators_excluded")]
+    assert {one["n_judgments"] for one in read(artifact)} == {2}
 
 
 def test_empty_responses_are_responses(home: Home) -> None:
