@@ -82,12 +82,16 @@ class RewardModel(nn.Module):
         self.train(was_training)
         return scores
 
+    def member_scores(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Scores (B, 1) of B encoded sequences in one forward pass, with gradients."""
+        return self.score_tokens(sequences)[:, None]
+
     def score_tokens(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Scores of B encoded sequences in one forward pass, float32 (B,), with gradients: what training and PPO call."""
         padded = pad_right(sequences, pad_token(self.tokenizer), self.device)
         hidden = self.hidden_states(padded)
         if self.settings.pooling == "mean":
-            weights = padded.mask[..., None].float()
+            weights = padded.mask[..., None].to(hidden)
             pooled = (hidden * weights).sum(1) / weights.sum(1)
         else:
             lengths = padded.mask.sum(1)
@@ -95,13 +99,13 @@ class RewardModel(nn.Module):
         return self.scalar(pooled)
 
     def hidden_states(self, padded: Padded) -> Tensor:
-        """The backbone's last hidden states, float32 (B, L, width); padding on either side changes nothing."""
+        """The backbone's last hidden states (B, L, width), in the head's type; padding on either side changes nothing."""
         is_whole = bool(padded.mask.all())
         arguments: dict[str, Any] = {} if is_whole else {"attention_mask": padded.mask.long()}
         if self.settings.pooling == "last":  # encoders count positions in ways of their own, decoders as everyone
             arguments |= {"use_cache": False} if is_whole else {"use_cache": False, "position_ids": padded.position_ids}
         hidden: Tensor = self.backbone(input_ids=padded.ids, **arguments).last_hidden_state
-        return hidden.float()
+        return hidden.to(self.head.weight.dtype)
 
     def scalar(self, hidden: Tensor) -> Tensor:
         """The score that a hidden state stands for, (..., width) to (...); a value model starts from this at every token."""

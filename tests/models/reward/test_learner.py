@@ -1,0 +1,128 @@
+"""The gradient of a batch of preferences. Oracles: the batch in other pieces, the pairs one by one, the loss by hand."""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from data_contracts.errors import InputError
+from models.configs import RewardModelConfig
+from models.reward.learner import Learner, accumulate_gradients, differences_of
+from models.reward.preference_data import Group, Preference, in_groups
+from models.reward.reward_model import RewardModel, new_reward_model
+from tests.models.conftest import sentences, user
+
+LIKELIHOODS = ("bradley_terry", "rao_kupper", "davidson")
+WHOLE, IN_PIECES = 100_000, 1
+
+
+def some_model(directory: Path) -> RewardModel:
+    torch.manual_seed(0)
+    return new_reward_model(directory, 100).double()
+
+
+def some_pairs(model: RewardModel, count: int = 8) -> list[Preference]:
+    """Pairs with ties, contested verdicts, strengths and different weights."""
+    prompts, one, other = (sentences(count, seed=seed) for seed in range(3))
+    return [
+        Preference(
+            f"p{i // 2}", "x", model.encode(user(prompts[i // 2]), one[i]), model.encode(user(prompts[i // 2]), other[i]),
+            probability=(0.6, 0.75, 1.0)[i % 3], weight=1.0 + i % 4, tie_probability=(0.4, 0.1, 0.0)[i % 3], n_judgments=10,
+            strength=(None, 0.5, 2.0)[i % 3],
+        )
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def some_ranking(model: RewardModel, size: int = 4) -> list[Preference]:
+    responses = [model.encode(user("clean my lamp"), text) for text in sentences(size, seed=9)]
+    return [Preference("r", "x", a, b, 1.0, 1 / 6, ranking_id="best-first") for a, b in combinations(responses, 2)]
+
+
+def gradient(model: RewardModel, groups: Sequence[Group], budget: int, **settings: Any) -> Tensor:
+    """The gradient of everything that learns, the tie parameter included."""
+    learner = Learner(model, RewardModelConfig(**settings), [pair for group in groups for pair in group.pairs])
+    learner.double().zero_grad()
+    accumulate_gradients(learner, Accelerator(), groups, budget)
+    return torch.cat([parameter.grad.flatten() for parameter in learner.parameters() if parameter.grad is not None])
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_one_batch_of_eight_equals_eight_of_one(likelihood: str, chat_model: Path) -> None:
+    model = some_model(chat_model)
+    settings: dict[str, Any] = {"likelihood": likelihood, "label_smoothing": 0.1, "margin_per_strength": 0.3}
+    groups = in_groups([*some_pairs(model), *some_ranking(model)])
+    whole, pieces = (gradient(model, groups, budget, **settings) for budget in (WHOLE, IN_PIECES))
+    torch.testing.assert_close(whole, pieces, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_swapped_sides_with_the_opposite_probability_are_the_same(likelihood: str, chat_model: Path) -> None:
+    model = some_model(chat_model)
+    pairs = some_pairs(model)
+    swapped = [
+        p._replace(
+            chosen=p.rejected, rejected=p.chosen, probability=1 - p.probability, strength=None if p.strength is None else -p.strength
+        )
+        for p in pairs
+    ]
+    settings: dict[str, Any] = {"likelihood": likelihood, "margin_per_strength": 0.3}
+    found = [gradient(model, in_groups(side), WHOLE, **settings) for side in (pairs, swapped)]
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-6)
+
+
+def test_a_ranking_is_one_group_that_encodes_each_response_once(chat_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = some_model(chat_model)
+    pairs = some_ranking(model, size=5)
+    groups = in_groups([pairs[0], *some_pairs(model, 2), *pairs[1:]])
+    assert [len(group.pairs) for group in groups] == [10, 1, 1]
+    encoded: list[int] = []
+    score_tokens = model.score_tokens
+    monkeypatch.setattr(model, "score_tokens", lambda rows: (encoded.append(len(rows)), score_tokens(rows))[1])
+    of_ranking = gradient(model, groups[:1], IN_PIECES)
+    assert encoded == [5]
+    one_by_one = gradient(model, [Group([pair]) for pair in pairs], IN_PIECES)
+    assert encoded == [5, *[2] * 10]
+    torch.testing.assert_close(of_ranking, one_by_one, atol=1e-6, rtol=1e-6)
+
+
+def test_rankings_of_the_same_name_to_different_prompts_are_apart(chat_model: Path) -> None:
+    pairs = some_ranking(some_model(chat_model))
+    assert len(in_groups([*pairs, *(pair._replace(prompt_id="other") for pair in pairs)])) == 2
+
+
+def test_training_loss_by_hand(chat_model: Path) -> None:
+    """σ(d − 0.3·strength) with a tenth of the judgments turned round, by weight or every pair once."""
+    model = some_model(chat_model)
+    pair = some_pairs(model)[2]._replace(weight=3.0, probability=0.8, tie_probability=0.0, strength=2.0)
+    difference = torch.tensor([[1.5]], dtype=torch.float64)
+    settings: dict[str, Any] = {"label_smoothing": 0.1, "margin_per_strength": 0.3}
+    share, shifted = 0.8 * 0.9 + 0.2 * 0.1, 1.5 - 0.6
+    expected = share * math.log(1 + math.exp(-shifted)) + (1 - share) * math.log(1 + math.exp(shifted))
+    weighted = Learner(model, RewardModelConfig(**settings), [pair])
+    assert weighted.training_loss([pair], difference).item() == pytest.approx(3 * expected)
+    equal = Learner(model, RewardModelConfig(weighting="equal", **settings), [pair])
+    assert equal.training_loss([pair], difference).item() == pytest.approx(expected)
+    assert (weighted.total_weight([pair, pair]), equal.total_weight([pair, pair])) == (6, 2)
+    plain = 0.8 * math.log(1 + math.exp(-1.5)) + 0.2 * math.log(1 + math.exp(1.5))
+    assert weighted.mean_loss([pair, pair], difference.expand(2, 1)) == pytest.approx(plain)
+
+
+def test_differences_are_scores_of_one_side_less_the_other(chat_model: Path) -> None:
+    model = some_model(chat_model)
+    pairs = some_pairs(model)
+    expected = [(model.score_tokens([p.chosen.ids]) - model.score_tokens([p.rejected.ids])).item() for p in pairs]
+    assert differences_of(model, pairs)[:, 0].tolist() == pytest.approx(expected)
+
+
+def test_margins_need_strengths(chat_model: Path) -> None:
+    model = some_model(chat_model)
+    pairs = [pair._replace(strength=None) for pair in some_pairs(model)]
+    with pytest.raises(InputError, match=r"no preference has one.*margin_per_strength = 0"):
+        Learner(model, RewardModelConfig(margin_per_strength=1.0), pairs)
