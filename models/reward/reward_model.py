@@ -7,7 +7,7 @@ and variance 1. The reward model keeps its own tokenizer and end token: the poli
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,18 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_N
 from data_contracts.errors import InputError
 from models.batching import token_batches
 from models.language.language_model import context_length, load_pretrained
-from models.language.text import EncodedPair, Message, Padded, Tokenizer, encode_pair, end_token, load_tokenizer, pad_right, pad_token
+from models.language.text import (
+    EncodedPair,
+    Message,
+    Padded,
+    Tokenizer,
+    encode_pair,
+    end_token,
+    flush_left,
+    load_tokenizer,
+    pad_right,
+    pad_token,
+)
 
 HEAD_NAME, SETTINGS_NAME = "head.safetensors", "reward_model.json"
 MICROBATCH_TOKENS = 16384
@@ -88,18 +99,21 @@ class RewardModel(nn.Module):
 
     def score_tokens(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Scores of B encoded sequences in one forward pass, float32 (B,), with gradients: what training and PPO call."""
-        padded = pad_right(sequences, pad_token(self.tokenizer), self.device)
+        return self.score_padded(pad_right(sequences, pad_token(self.tokenizer), self.device))
+
+    def score_padded(self, padded: Padded) -> Tensor:
+        """Scores of B padded sequences (B, L), (B,), with gradients; padding on either side, and however much, changes nothing."""
+        if self.settings.pooling == "mean":  # an encoder may count positions from the first column, so its rows begin there
+            padded = flush_left(padded)
         hidden = self.hidden_states(padded)
         if self.settings.pooling == "mean":
             weights = padded.mask[..., None].to(hidden)
-            pooled = (hidden * weights).sum(1) / weights.sum(1)
-        else:
-            lengths = padded.mask.sum(1)
-            pooled = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-        return self.scalar(pooled)
+            return self.scalar((hidden * weights).sum(1) / weights.sum(1))
+        columns = torch.arange(hidden.shape[1], device=hidden.device)
+        return self.scalar(hidden[torch.arange(len(hidden), device=hidden.device), (columns * padded.mask).amax(1)])
 
     def hidden_states(self, padded: Padded) -> Tensor:
-        """The backbone's last hidden states (B, L, width), in the head's type; padding on either side changes nothing."""
+        """The backbone's last hidden states (B, L, width), in the head's type; a decoder's are the same behind padding on either side."""
         is_whole = bool(padded.mask.all())
         arguments: dict[str, Any] = {} if is_whole else {"attention_mask": padded.mask.long()}
         if self.settings.pooling == "last":  # encoders count positions in ways of their own, decoders as everyone
@@ -135,9 +149,10 @@ def new_reward_model(directory: Path, max_length: int) -> RewardModel:
     `max_length` is lowered to the backbone's context.
 
     Raises:
-        InputError: the directory holds no decoder or encoder, or not all of its weights.
+        InputError: the directory holds no decoder or encoder, or not all of its weights, or weights that are not finite, or a
+            tokenizer of another model.
     """
-    backbone, tokenizer = load_pretrained(AutoModel, directory), load_tokenizer(directory)
+    backbone, tokenizer = _load_parts(directory)
     if backbone.config.is_encoder_decoder:
         raise InputError("a reward model's backbone is a decoder or an encoder, not both", where=str(directory), remedy="take another one")
     is_encoder = backbone.config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(backbone.config, "is_decoder", False)
@@ -155,10 +170,30 @@ def load_reward_model(directory: Path, device: torch.device | str = "cpu") -> Re
         raise InputError(
             "no reward model can be read", where=str(directory), remedy="give the model directory of a reward model"
         ) from error
-    model = RewardModel(load_pretrained(AutoModel, directory), load_tokenizer(directory), settings)
+    model = RewardModel(*_load_parts(directory), settings)
     with torch.no_grad():
         model.head.weight.copy_(head["weight"])
         model.head.bias.copy_(head["head_bias"])
         model.gain.copy_(head["gain"])
         model.bias.copy_(head["bias"])
+    _check_finite([model.head.weight, model.head.bias, model.gain, model.bias], "the head", directory)
     return model.to(device).eval()
+
+
+def _load_parts(directory: Path) -> tuple[Any, Tokenizer]:
+    """Backbone and tokenizer of a directory, which must fit together, and hold numbers."""
+    backbone, tokenizer = load_pretrained(AutoModel, directory), load_tokenizer(directory)
+    known = backbone.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise InputError(
+            f"the tokenizer has {len(tokenizer)} tokens and the model knows {known}",
+            where=str(directory),
+            remedy="take the model's own tokenizer, or resize the model's embeddings",
+        )
+    _check_finite(backbone.parameters(), "the backbone", directory)
+    return backbone, tokenizer
+
+
+def _check_finite(tensors: Iterable[Tensor], what: str, directory: Path) -> None:
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        raise InputError(f"{what} has weights that are not finite", where=str(directory), remedy="take another model, or train it again")
