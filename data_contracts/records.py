@@ -251,6 +251,7 @@ SAMPLE = RecordKind(
         Column("n_tokens", INT, "tokens of the response, the end token included"),
         Column("ended", pa.bool_(), "whether the response ended by itself within the length limit"),
         Column("score", FLOAT, "the training reward model's score"),
+        Column("disagreement", FLOAT, "standard deviation of that score between the members of the reward model; 0 where there is one"),
         Column("judge_score", FLOAT, "the held-out judge's score", nullable=True),
         Column(
             "kl_k1",

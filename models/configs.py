@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Likelihood = Literal["bradley_terry", "rao_kupper", "davidson"]
 Labels = Literal["soft", "hard"]
+Combination = Literal["mean", "worst_case", "uncertainty_weighted"]
 
 
 class LearningConfig(BaseModel):
@@ -75,6 +76,16 @@ class RewardModelConfig(LearningConfig):
         ge=0,
         description="score difference asked for in training per unit of mean preference strength, on top of the likelihood's",
     )
+    members: int = Field(
+        default=1, ge=1, description="heads of the ensemble on one backbone, each fitted to its own bootstrap resample of the prompts"
+    )
+    combination: Combination = Field(
+        default="mean",
+        description="the score of an ensemble: its members' mean, the lowest, or mean − uncertainty_coef · variance between them",
+    )
+    uncertainty_coef: float = Field(
+        default=0.1, ge=0, description="price of one unit of variance between the members, for `uncertainty_weighted`"
+    )
     learning_rate: float = Field(default=1e-5, gt=0, description="peak learning rate of AdamW")
     epochs: int = Field(default=1, ge=1, description="passes over the split")
     tie_learning_rate: float = Field(
@@ -88,6 +99,12 @@ class RewardModelConfig(LearningConfig):
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
     max_length: int = Field(default=1024, ge=8, description="longest prompt with response, in tokens; the prompt's start is cut first")
     microbatch_tokens: int = Field(default=16384, ge=64, description="most padded tokens in one forward pass")
+
+    @model_validator(mode="after")
+    def _check_members(self) -> Self:
+        if self.combination != "mean" and self.members == 1:
+            raise ValueError(f"combination = {self.combination!r} needs an ensemble: members of 2 or more")
+        return self
 
 
 class PPOConfig(LearningConfig):

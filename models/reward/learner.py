@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from data_contracts.errors import InputError
 from models.batching import token_batches
 from models.configs import RewardModelConfig
-from models.reward.likelihoods import initial_tie, log_probabilities, negative_log_likelihood, outcome_shares
+from models.reward.ensemble import resample_weights
+from models.reward.likelihoods import initial_tie, log_probabilities, negative_log_likelihood, outcome_shares, preference_log_odds
 from models.reward.preference_data import FILE_NAME, Group, Preference
 from models.reward.reward_model import RewardModel
 
@@ -40,6 +41,7 @@ class Learner(nn.Module):
         """A learner at its first step, before the pairs that it is going to learn from."""
         super().__init__()
         self.model, self.config = model, config
+        self.resample = resample_weights([pair.prompt_id for pair in pairs], config.members, config.seed)
         if config.margin_per_strength and all(pair.strength is None for pair in pairs):
             raise InputError(
                 "margin_per_strength asks for strengths, and no preference has one",
@@ -47,30 +49,39 @@ class Learner(nn.Module):
                 remedy="set margin_per_strength = 0, or bring judgments with a preference_strength",
             )
         ties = sum(pair.weight * pair.tie_probability for pair in pairs) / sum(pair.weight for pair in pairs)
-        start = None if config.likelihood == "bradley_terry" else torch.full((1,), initial_tie(config.likelihood, ties))
+        start = None if config.likelihood == "bradley_terry" else torch.full((config.members,), initial_tie(config.likelihood, ties))
         self.register_parameter("tie", None if start is None else nn.Parameter(start))
 
     def training_loss(self, pairs: Sequence[Preference], differences: Tensor) -> Tensor:
-        """Weighted sum () of the pairs' losses at score differences (B, K), the mean over members; with smoothing and margins."""
+        """Weighted sum () of the pairs' losses at score differences (B, K), the mean over members; with smoothing and margins.
+
+        Each member weights prompts as it drew them. The sum of a batch is not divided by a member's own weight in it, so that over
+        the batches every judgment that a member drew counts the same.
+        """
         config, columns = self.config, columns_of(pairs, differences)
         shares = outcome_shares(config.likelihood, config.labels, columns.probability, columns.tie_probability, config.label_smoothing)
         margins = config.margin_per_strength * columns.strength[:, None]
         losses = negative_log_likelihood(shares[..., None], log_probabilities(config.likelihood, differences - margins, self.tie))
         weights = columns.weight if config.weighting == "preferences" else torch.ones_like(columns.weight)
-        return (weights[:, None] * losses).sum() / differences.shape[1]
+        drawn = torch.tensor([self.resample[pair.prompt_id] for pair in pairs]).to(differences)
+        return (weights[:, None] * drawn * losses).sum() / config.members
 
     @torch.no_grad()
     def mean_loss(self, pairs: Sequence[Preference], differences: Tensor) -> float:
         """Weighted mean over pairs and members of −ln P(what annotators said): nothing smoothed, no margin, labels as they are."""
         columns = columns_of(pairs, differences)
         shares = outcome_shares(self.config.likelihood, "soft", columns.probability, columns.tie_probability)
-        losses = negative_log_likelihood(shares[..., None], self.log_probabilities(differences)).mean(1)
+        losses = negative_log_likelihood(shares[..., None], self._log_probabilities(differences)).mean(1)
         return float((columns.weight * losses).sum() / columns.weight.sum())
 
-    def log_probabilities(self, differences: Tensor) -> Tensor:
+    @torch.no_grad()
+    def log_odds(self, differences: Tensor) -> Tensor:
+        """Log-odds (B,) that an annotator prefers `chosen`, by score differences (B, K)."""
+        return preference_log_odds(self._log_probabilities(differences))
+
+    def _log_probabilities(self, differences: Tensor) -> Tensor:
         """Log-probabilities (O, B, K) of the outcomes at score differences (B, K)."""
-        tie = self.tie if self.tie is None else self.tie.to(differences)
-        return log_probabilities(self.config.likelihood, differences, tie)
+        return log_probabilities(self.config.likelihood, differences, None if self.tie is None else self.tie.to(differences))
 
     def total_weight(self, pairs: Sequence[Preference]) -> float:
         """What a sum of losses is divided by to be a mean."""
@@ -88,7 +99,7 @@ def differences_of(model: RewardModel, pairs: Sequence[Preference]) -> Tensor:
     places: dict[tuple[int, ...], int] = {}
     for side in [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]:
         places.setdefault(tuple(side.ids), len(places))
-    scores = model.member_scores(list(places))
+    scores = model.score_tokens(list(places))
     chosen, rejected = ([places[tuple(side.ids)] for side in sides] for sides in zip(*((p.chosen, p.rejected) for p in pairs), strict=True))
     return scores[chosen] - scores[rejected]
 

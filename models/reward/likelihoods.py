@@ -10,7 +10,7 @@ d = score(chosen) − score(rejected), σ the logistic function. What the three 
 η and ν are learned, as one real number each: η = softplus(tie), ν = exp(tie). Comparisons that favour neither response are
 left out of the preferences, so these two describe ties within comparisons that were decided, and are lower than among all.
 
-Shapes: O outcomes, in the order chosen, rejected and, but for Bradley-Terry, tie; B comparisons; … any shape.
+Shapes: O outcomes, in the order chosen, rejected and, but for Bradley-Terry, tie; B comparisons; K members of an ensemble; … any shape.
 """
 
 import math
@@ -71,10 +71,16 @@ def negative_log_likelihood(shares: Tensor, log_probabilities: Tensor) -> Tensor
     return -(shares * log_probabilities).sum(0)
 
 
-def preference_probability(log_probabilities: Tensor) -> Tensor:
-    """Probability (…) of `chosen`, a tie counting half, from log-probabilities (O, …): what `probability` estimates."""
-    probabilities = log_probabilities.exp()
-    return probabilities[0] + probabilities[2:].sum(0) / 2
+def preference_log_odds(log_probabilities: Tensor) -> Tensor:
+    """Log-odds (B,) of `chosen`, a tie counting half, from K members' log-probabilities (O, B, K), of which the mean is taken.
+
+    The logistic function of it is what `probability` estimates. With one member, Bradley-Terry's is the score difference.
+    """
+    sides, ties = log_probabilities[:2], log_probabilities[2:]
+    if len(ties):
+        sides = torch.logaddexp(sides, ties - math.log(2))
+    totals = sides.logsumexp(-1)
+    return totals[0] - totals[1]
 
 
 def initial_tie(likelihood: Likelihood, tie_share: float) -> float:

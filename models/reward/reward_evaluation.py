@@ -19,10 +19,13 @@ Floats = NDArray[np.float64]
 
 
 class Scores(NamedTuple):
-    """Scores of n preferences, each (n,), as trained: their difference is a log-odds."""
+    """What a reward model says of n preferences, each (n,)."""
 
     chosen: Floats
+    """The score."""
     rejected: Floats
+    log_odds: Floats
+    """That `chosen` is preferred; of a single Bradley-Terry model the score difference before normalisation."""
 
 
 def evaluate_scores(preferences: Sequence[Preference], scores: Scores) -> dict[str, object]:
@@ -30,16 +33,17 @@ def evaluate_scores(preferences: Sequence[Preference], scores: Scores) -> dict[s
 
     n_pairs, n_prompts: how much there is. accuracy: share of the pairs with a probability above one half whose chosen
     response has the higher score, equal scores count half, with a 95 % bootstrap interval over prompts. log_loss: weighted
-    mean of the soft-label loss that training minimises. length_accuracy: the accuracy of "the longer one wins".
+    mean of the predicted probability's loss, a tie counting half, whatever likelihood was trained. length_accuracy: the accuracy
+    of "the longer one wins".
     score_length_correlation: Pearson's, over responses. prompts_cut, responses_cut: what the length limit took.
     """
     slices = sorted({p.slice for p in preferences})
     return {**_figures(preferences, scores), "slices": {name: _slice_figures(name, preferences, scores) for name in slices}}
 
 
-def log_loss(margins: Floats, probabilities: Floats, weights: Floats) -> float:
-    """Weighted mean of −p·ln σ(margin) − (1−p)·ln σ(−margin)."""
-    losses = probabilities * np.logaddexp(0, -margins) + (1 - probabilities) * np.logaddexp(0, margins)
+def log_loss(log_odds: Floats, probabilities: Floats, weights: Floats) -> float:
+    """Weighted mean of −p·ln σ(log-odds) − (1−p)·ln σ(−log-odds)."""
+    losses = probabilities * np.logaddexp(0, -log_odds) + (1 - probabilities) * np.logaddexp(0, log_odds)
     return float((weights * losses).sum() / weights.sum())
 
 
@@ -60,7 +64,7 @@ def clustered_interval(values: Floats, clusters: Sequence[str], seed: int = 0) -
 
 def _slice_figures(name: str, preferences: Sequence[Preference], scores: Scores) -> Figures:
     rows = [i for i, preference in enumerate(preferences) if preference.slice == name]
-    return _figures([preferences[i] for i in rows], Scores(scores.chosen[rows], scores.rejected[rows]))
+    return _figures([preferences[i] for i in rows], Scores(*(column[rows] for column in scores)))
 
 
 def _figures(preferences: Sequence[Preference], scores: Scores) -> Figures:
@@ -77,7 +81,7 @@ def _figures(preferences: Sequence[Preference], scores: Scores) -> Figures:
         "accuracy": _mean(right),
         "accuracy_low": interval[0] if interval else None,
         "accuracy_high": interval[1] if interval else None,
-        "log_loss": log_loss(margins, probabilities, weights),
+        "log_loss": log_loss(scores.log_odds, probabilities, weights),
         "length_accuracy": _mean(_share_right(chosen_lengths - rejected_lengths)[decided]),
         "score_length_correlation": _correlation(
             np.concatenate([scores.chosen, scores.rejected]), np.concatenate([chosen_lengths, rejected_lengths])

@@ -8,7 +8,7 @@ validation split is kept. At the end the scores are normalised on the responses 
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -35,27 +35,54 @@ def run(job: Job[RewardModelConfig]) -> Headline:
     """Train, choose, evaluate and normalise; writes `model/`, `metrics.jsonl` and `evaluation.json`."""
     config = job.config
     torch.manual_seed(derive_seed(config.seed, "reward_model", "weights"))
-    model = new_reward_model(job.input("base_model", "model"), config.max_length).to(Accelerator().device)
+    model = new_reward_model(
+        job.input("base_model", "model"),
+        config.max_length,
+        members=config.members,
+        combination=config.combination,
+        uncertainty_coef=config.uncertainty_coef,
+    ).to(Accelerator().device)
     rows = read_preferences(job.input("preferences", FILE_NAME))
     splits = {name: encode_split(rows, name, model) for name in (config.split, SELECTION, HELD_OUT)}
-    trained = _Training(job, model, splits)
-    trained.run()
-    scores = {name: score_preferences(model, preferences, config.microbatch_tokens) for name, preferences in splits.items()}
-    evaluation = {name: evaluate_scores(preferences, scores[name]) for name, preferences in splits.items()}
-    model.normalise(torch.from_numpy(scores[config.split].chosen), torch.from_numpy(scores[config.split].rejected))
+    training = _Training(job, model, splits)
+    training.run()
+    members = {name: score_preferences(model, preferences, config.microbatch_tokens) for name, preferences in splits.items()}
+    model.normalise(torch.cat(members[config.split]))
+    evaluation = {name: evaluate_scores(splits[name], scores_of(training.learner, members[name])) for name in splits}
     model.save(job.output / "model")
-    write_metrics(job.output / "metrics.jsonl", trained.metrics)
+    write_metrics(job.output / "metrics.jsonl", training.metrics)
     (job.output / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
     shown = ("accuracy", "accuracy_low", "accuracy_high", "log_loss", "length_accuracy", "n_pairs", "n_prompts")
     figures: Any = evaluation[HELD_OUT]
-    return {name: figures[name] for name in shown} | {"best_epoch": trained.best_epoch, "skipped_steps": trained.guard.skipped}
+    return {name: figures[name] for name in shown} | {"best_epoch": training.best_epoch, "skipped_steps": training.guard.skipped}
 
 
-def score_preferences(model: RewardModel, preferences: Sequence[Preference], microbatch_tokens: int) -> Scores:
-    """Scores of both sides of every preference."""
+class MemberScores(NamedTuple):
+    """Members' scores of n preferences as trained, before they are normalised, each (n, K)."""
+
+    chosen: Tensor
+    rejected: Tensor
+
+    @property
+    def differences(self) -> Tensor:
+        """What the likelihood sees, (n, K)."""
+        return self.chosen - self.rejected
+
+
+def score_preferences(model: RewardModel, preferences: Sequence[Preference], microbatch_tokens: int) -> MemberScores:
+    """Members' scores of both sides of every preference, in float64."""
     sides = [p.chosen.ids for p in preferences] + [p.rejected.ids for p in preferences]
-    scores = model.score_encoded(sides, microbatch_tokens).double().numpy()
-    return Scores(scores[: len(preferences)], scores[len(preferences) :])
+    scores = model.score_encoded(sides, microbatch_tokens).double()
+    return MemberScores(scores[: len(preferences)], scores[len(preferences) :])
+
+
+@torch.no_grad()
+def scores_of(learner: Learner, members: MemberScores) -> Scores:
+    """What a learner whose model was normalised after these scores says of the same preferences."""
+    model = learner.model
+    gain, bias = (tensor.cpu().double() for tensor in (model.gain, model.bias))
+    chosen, rejected = (model.combine(gain * scores + bias) for scores in members)
+    return Scores(chosen.numpy(), rejected.numpy(), learner.log_odds(members.differences).numpy())
 
 
 class _Training:
@@ -107,7 +134,7 @@ class _Training:
     def _validate(self, epoch: int) -> None:
         """Measure the validation loss, and keep the weights if it is the lowest so far."""
         scores = score_preferences(self.model, self.validation, self.config.microbatch_tokens)
-        loss = self.learner.mean_loss(self.validation, torch.from_numpy(scores.chosen - scores.rejected)[:, None])
+        loss = self.learner.mean_loss(self.validation, scores.differences)
         tie = {} if self.learner.tie is None else {"tie_parameter": self.learner.tie.tolist()}
         self.metrics.append({"epoch": epoch, "validation_log_loss": loss, **tie})
         if loss < self.best_loss:

@@ -22,9 +22,9 @@ LIKELIHOODS = ("bradley_terry", "rao_kupper", "davidson")
 WHOLE, IN_PIECES = 100_000, 1
 
 
-def some_model(directory: Path) -> RewardModel:
+def some_model(directory: Path, members: int = 1) -> RewardModel:
     torch.manual_seed(0)
-    return new_reward_model(directory, 100).double()
+    return new_reward_model(directory, 100, members=members).double()
 
 
 def some_pairs(model: RewardModel, count: int = 8) -> list[Preference]:
@@ -54,9 +54,10 @@ def gradient(model: RewardModel, groups: Sequence[Group], budget: int, **setting
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_one_batch_of_eight_equals_eight_of_one(likelihood: str, chat_model: Path) -> None:
-    model = some_model(chat_model)
-    settings: dict[str, Any] = {"likelihood": likelihood, "label_smoothing": 0.1, "margin_per_strength": 0.3}
+@pytest.mark.parametrize("members", [1, 3])
+def test_one_batch_of_eight_equals_eight_of_one(likelihood: str, members: int, chat_model: Path) -> None:
+    model = some_model(chat_model, members)
+    settings: dict[str, Any] = {"likelihood": likelihood, "members": members, "label_smoothing": 0.1, "margin_per_strength": 0.3}
     groups = in_groups([*some_pairs(model), *some_ranking(model)])
     whole, pieces = (gradient(model, groups, budget, **settings) for budget in (WHOLE, IN_PIECES))
     torch.testing.assert_close(whole, pieces, atol=1e-6, rtol=1e-6)
@@ -112,6 +113,28 @@ def test_training_loss_by_hand(chat_model: Path) -> None:
     assert (weighted.total_weight([pair, pair]), equal.total_weight([pair, pair])) == (6, 2)
     plain = 0.8 * math.log(1 + math.exp(-1.5)) + 0.2 * math.log(1 + math.exp(1.5))
     assert weighted.mean_loss([pair, pair], difference.expand(2, 1)) == pytest.approx(plain)
+
+
+def test_each_member_learns_from_its_own_draw_of_the_prompts(chat_model: Path) -> None:
+    """A member's head has the gradient of a single model whose pairs have the weights that the member drew, over the members."""
+    model, single = some_model(chat_model, members=3), some_model(chat_model)
+    pairs = some_pairs(model, 12)
+    config = RewardModelConfig(members=3, seed=4)
+    learner = Learner(model, config, pairs)
+    drawn = {name: tuple(weights) for name, weights in learner.resample.items()}
+    assert len(set(drawn.values())) > 1
+    accumulate_gradients(learner, Accelerator(), in_groups(pairs), WHOLE)
+    total = sum(pair.weight for pair in pairs)
+    for member in range(3):
+        with torch.no_grad():
+            single.head.weight.copy_(model.head.weight[member : member + 1])
+        own = [pair._replace(weight=pair.weight * drawn[pair.prompt_id][member]) for pair in pairs if drawn[pair.prompt_id][member]]
+        single.zero_grad()
+        accumulate_gradients(Learner(single, RewardModelConfig(), own), Accelerator(), in_groups(own), WHOLE)
+        assert single.head.weight.grad is not None
+        assert model.head.weight.grad is not None
+        expected = single.head.weight.grad[0] * sum(pair.weight for pair in own) / total / 3
+        torch.testing.assert_close(model.head.weight.grad[member], expected, atol=1e-6, rtol=1e-5)
 
 
 def test_differences_are_scores_of_one_side_less_the_other(chat_model: Path) -> None:

@@ -17,7 +17,7 @@ from models.reward.likelihoods import (
     log_probabilities,
     negative_log_likelihood,
     outcome_shares,
-    preference_probability,
+    preference_log_odds,
 )
 
 LIKELIHOODS: tuple[Likelihood, ...] = ("bradley_terry", "rao_kupper", "davidson")
@@ -62,8 +62,15 @@ def test_probabilities_add_up_and_turn_with_the_sides(likelihood: Likelihood, di
     assert found.sum(0).tolist() == pytest.approx([1, 1])
     order = [1, 0, 2][: len(found)]
     torch.testing.assert_close(found[order, 1], found[:, 0])
-    both = preference_probability(found.log())
-    assert float(both.sum()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@given(one=st.floats(-8, 8), other=st.floats(-8, 8), tie=st.floats(-4, 3))
+def test_log_odds_are_those_of_the_members_mean_with_half_the_ties(likelihood: Likelihood, one: float, other: float, tie: float) -> None:
+    found = preference_log_odds(log_probabilities(likelihood, doubles(one, other)[None], doubles(tie)))
+    shares = np.mean([by_strengths(likelihood, math.exp(d / 2), math.exp(-d / 2), tie) for d in (one, other)], axis=0)
+    share = shares[0] + (shares[2] / 2 if len(shares) == 3 else 0)
+    assert found.item() == pytest.approx(math.log(share / (1 - share)), rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)

@@ -23,7 +23,7 @@ def test_figures_by_hand() -> None:
         preference("r", (7, 1), 0.5, slice_name="y"),  # a tie: counts in the loss only
     ]
     chosen, rejected = np.array([1.0, 0.5, 2.0, -1.0]), np.array([0.0, 1.0, 2.0, 1.0])
-    figures = evaluate_scores(preferences, Scores(chosen, rejected))
+    figures = evaluate_scores(preferences, Scores(10 * chosen, 10 * rejected, chosen - rejected))
     assert (figures["n_pairs"], figures["n_prompts"]) == (4, 3)
     assert figures["accuracy"] == pytest.approx((1 + 0 + 0.5) / 3)
     assert figures["length_accuracy"] == pytest.approx((0 + 1 + 0.5) / 3)
@@ -61,7 +61,7 @@ def test_interval_is_wider_when_prompts_answer_as_one() -> None:
 
 def test_what_is_undefined_is_none() -> None:
     assert clustered_interval(np.array([1.0, 0.0]), ["p", "p"]) is None
-    figures = evaluate_scores([preference("p", (3, 3), 0.5)], Scores(np.array([1.0]), np.array([1.0])))
+    figures = evaluate_scores([preference("p", (3, 3), 0.5)], Scores(np.array([1.0]), np.array([1.0]), np.array([0.0])))
     assert figures["accuracy"] is None
     assert figures["accuracy_low"] is None
     assert figures["score_length_correlation"] is None

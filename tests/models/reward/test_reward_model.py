@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,9 +29,9 @@ BACKBONES = ("chat_model", "gpt2_model", "bert_model", "stories")
 DECODERS = ("chat_model", "gpt2_model", "stories")
 
 
-def reward_model(name: str, request: pytest.FixtureRequest, max_length: int = 512) -> RewardModel:
+def reward_model(name: str, request: pytest.FixtureRequest, max_length: int = 512, **ensemble: Any) -> RewardModel:
     torch.manual_seed(5)
-    model = new_reward_model(request.getfixturevalue(name), max_length)
+    model = new_reward_model(request.getfixturevalue(name), max_length, **ensemble)
     model.gain.fill_(1.5)
     model.bias.fill_(-0.5)
     return model
@@ -52,7 +53,7 @@ def random_rows(model: RewardModel, count: int = 9, longest: int = 25) -> list[l
 def test_score_is_the_head_on_transformers_hidden_state(name: str, request: pytest.FixtureRequest) -> None:
     model, plain = reward_model(name, request), AutoModel.from_pretrained(request.getfixturevalue(name)).eval()
     rows = random_rows(model)
-    scores = model.score_encoded(rows)
+    scores = model.score_encoded(rows)[:, 0]
     for row, score in zip(rows, scores, strict=True):
         with torch.no_grad():
             hidden = plain(torch.tensor([row])).last_hidden_state[0]
@@ -105,7 +106,7 @@ def test_texts_score_as_their_tokens(name: str, request: pytest.FixtureRequest) 
     prompts, responses = [user(text) for text in sentences(6)], sentences(6, seed=1)
     ids = [model.encode(*pair).ids for pair in zip(prompts, responses, strict=True)]
     assert all(row[-1] == model.settings.eos_id for row in ids)
-    torch.testing.assert_close(model.score(prompts, responses), model.score_tokens(ids).detach(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(model.score(prompts, responses).score, model.score_tokens(ids)[:, 0].detach(), atol=1e-5, rtol=0)
 
 
 def test_encoder_reads_its_own_frame(request: pytest.FixtureRequest) -> None:
@@ -119,31 +120,34 @@ def test_length_is_lowered_to_the_backbones_context(request: pytest.FixtureReque
     assert reward_model("gpt2_model", request).settings.max_length == 96
     assert reward_model("gpt2_model", request, max_length=50).settings.max_length == 50
     model = reward_model("gpt2_model", request)
-    assert torch.isfinite(model.score([user("lamp " * 100)], ["soap " * 200])).all()
+    assert torch.isfinite(model.score([user("lamp " * 100)], ["soap " * 200]).score).all()
 
 
-def test_normalised_scores_have_mean_0_and_variance_1(request: pytest.FixtureRequest) -> None:
-    model = reward_model("chat_model", request)
+@pytest.mark.parametrize("members", [1, 3])
+def test_normalised_scores_have_mean_0_and_variance_1(members: int, request: pytest.FixtureRequest) -> None:
+    model = reward_model("chat_model", request, members=members)
     rows = random_rows(model, count=40)
     before = model.score_encoded(rows)
-    model.normalise(before[:10], before[10:])
+    model.normalise(before)
     after = model.score_encoded(rows)
-    assert float(after.mean()) == pytest.approx(0, abs=1e-5)
-    assert float(after.std(correction=0)) == pytest.approx(1, abs=1e-5)
-    torch.testing.assert_close(after, (before - before.mean()) / before.std(correction=0), atol=1e-4, rtol=1e-4)
-    model.normalise(torch.full((3,), 2.0))
-    assert math.isfinite(model.gain)
+    assert after.mean(0).tolist() == pytest.approx([0] * members, abs=1e-5)
+    assert after.std(0, correction=0).tolist() == pytest.approx([1] * members, abs=1e-5)
+    torch.testing.assert_close(after, (before - before.mean(0)) / before.std(0, correction=0), atol=1e-4, rtol=1e-4)
+    model.normalise(torch.full((3, members), 2.0))
+    assert torch.isfinite(model.gain).all()
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_saved_and_loaded_is_the_same(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    model = reward_model(name, request)
+    model = reward_model(name, request, members=3, combination="uncertainty_weighted", uncertainty_coef=0.7)
+    model.normalise(model.score_encoded(random_rows(model, count=20)))
     for folder in ("one", "two"):
         model.save(tmp_path / folder)
     loaded = load_reward_model(tmp_path / "one")
     assert loaded.settings == model.settings
-    rows = random_rows(model)
-    assert torch.equal(loaded.score_encoded(rows), model.score_encoded(rows))
+    texts = [user(text) for text in sentences(6)], sentences(6, seed=1)
+    for found, expected in zip(loaded.score(*texts), model.score(*texts), strict=True):
+        assert torch.equal(found, expected)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -155,10 +159,10 @@ def test_a_fresh_process_gives_the_same_scores(request: pytest.FixtureRequest, t
     for name in BACKBONES:
         model = reward_model(name, request)
         model.save(tmp_path / name)
-        expected.append(model.score(prompts, responses).tolist())
+        expected.append(model.score(prompts, responses).score.tolist())
     code = (
         "import json, sys, pathlib; from models.reward.reward_model import load_reward_model\n"
-        f"print(json.dumps([load_reward_model(pathlib.Path(p)).score({prompts!r}, {responses!r}).tolist() for p in sys.argv[1:]]))"
+        f"print(json.dumps([load_reward_model(pathlib.Path(p)).score({prompts!r}, {responses!r}).score.tolist() for p in sys.argv[1:]]))"
     )
     command = [sys.executable, "-c", code, *(str(tmp_path / name) for name in BACKBONES)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -189,7 +193,7 @@ def test_an_empty_response_is_scored_by_its_end(name: str, request: pytest.Fixtu
     model = reward_model(name, request)
     encoded = model.encode(user("clean my lamp"), "")
     assert (encoded.ids[-1], encoded.response_length) == (model.settings.eos_id, 1)
-    assert torch.isfinite(model.score([user("clean my lamp"), user("")], ["", ""])).all()
+    assert torch.isfinite(model.score([user("clean my lamp"), user("")], ["", ""]).score).all()
 
 
 def test_what_is_longer_than_the_context_is_cut_and_said(request: pytest.FixtureRequest) -> None:

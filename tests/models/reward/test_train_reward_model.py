@@ -20,7 +20,7 @@ from tests.models.conftest import sentences, user
 SPLITS = ("train", "train", "train", "validation", "test", "judge")
 
 
-def planted_rows(count: int, *, swapped: bool = False) -> list[dict[str, object]]:
+def planted_rows(count: int, *, swapped: bool = False, ties: float = 0.0) -> list[dict[str, object]]:
     """Preferences for the response that ends in `good` over the one that ends in `bad`."""
     prompts, endings = sentences(count), sentences(count, seed=1)
     return [
@@ -28,7 +28,7 @@ def planted_rows(count: int, *, swapped: bool = False) -> list[dict[str, object]
             "comparison_id": f"c{i:04d}", "prompt_id": f"p{i // 2}", "split": SPLITS[(i // 2) % len(SPLITS)], "slice": f"s{i % 2}",
             "prompt": user(prompts[i]), "chosen": f"{endings[i]} {'bad' if swapped else 'good'}",
             "rejected": f"{endings[i]} {'good' if swapped else 'bad'}", "probability": 0.1 if swapped else 0.9, "weight": 1.0 + i % 3,
-            "n_judgments": 3, "tie_probability": 0.0,
+            "n_judgments": 3, "tie_probability": ties,
         }
         for i in range(count)
     ]  # fmt: skip
@@ -60,12 +60,32 @@ def test_learns_a_planted_preference(chat_model: Path, tmp_path: Path) -> None:
     assert list(evaluation) == ["train", "validation", "test"]
     assert set(evaluation["test"]["slices"]) == {"s0", "s1"}
     model = load_reward_model(job.output / "model")
-    good, bad = model.score([user("clean my lamp")] * 2, ["wipe it good", "wipe it bad"])
+    good, bad = model.score([user("clean my lamp")] * 2, ["wipe it good", "wipe it bad"]).score
     assert good > bad
     _, train = encoded(tmp_path, chat_model, planted_rows(240))
     scores = model.score_encoded([side.ids for pair in train for side in (pair.chosen, pair.rejected)])
     assert float(scores.mean()) == pytest.approx(0, abs=1e-4)
     assert float(scores.std(correction=0)) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("combination", ["mean", "worst_case"])
+def test_an_ensemble_is_evaluated_by_the_score_that_it_is_stored_with(combination: str, chat_model: Path, tmp_path: Path) -> None:
+    rows = planted_rows(120)
+    settings = {"members": 3, "combination": combination, "likelihood": "rao_kupper", "learning_rate": 3e-3, "batch_size": 16}
+    job = make_job(tmp_path, chat_model, rows, **settings)
+    headline = run(job)
+    model = load_reward_model(job.output / "model")
+    assert (model.settings.members, model.settings.combination) == (3, combination)
+    tested = [row for row in rows if row["split"] == "test"]
+    chosen, rejected = (model.score([row["prompt"] for row in tested], [row[side] for row in tested]) for side in ("chosen", "rejected"))
+    assert headline["accuracy"] == pytest.approx(float((chosen.score > rejected.score).double().mean()))
+    assert float(chosen.disagreement.min()) > 0
+    _, train = encoded(tmp_path, chat_model, rows)
+    scores = model.score_encoded([side.ids for pair in train for side in (pair.chosen, pair.rejected)])
+    assert scores.mean(0).tolist() == pytest.approx([0] * 3, abs=1e-4)
+    assert scores.std(0, correction=0).tolist() == pytest.approx([1] * 3, abs=1e-4)
+    metrics = [json.loads(line) for line in (job.output / "metrics.jsonl").read_text().splitlines()]
+    assert len(next(row for row in metrics if "epoch" in row)["tie_parameter"]) == 3
 
 
 def test_best_epoch_is_kept(chat_model: Path, tmp_path: Path) -> None:
