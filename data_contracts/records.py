@@ -362,6 +362,29 @@ FAVOURITISM = RecordKind(
     ),
 )
 
+REWARD_FIGURE = RecordKind(
+    "reward_figure",
+    grain="one row per figure of a reward model, split and part of the split's preferences",
+    key=("split", "grouping", "part", "figure"),
+    columns=(
+        Column("split", TEXT, "the part of the data that the preferences belong to", allowed=SPLITS),
+        Column(
+            "grouping",
+            TEXT,
+            "what the parts are told apart by: nothing, their slice, how sure the model is, whether annotators were of one mind, or "
+            "the bin of the reliability diagram",
+            allowed=("all", "slice", "margin", "annotators", "reliability"),
+        ),
+        Column("part", TEXT, "name of the part, such as `contested`; `all` for all of it together"),
+        Column("figure", TEXT, "what was measured, by name, such as `accuracy`"),
+        Column("value", FLOAT, "the figure; null where it is undefined", nullable=True),
+        Column("low", FLOAT, "lower end of its 95 % bootstrap interval over prompts; null for a figure without one", nullable=True),
+        Column("high", FLOAT, "upper end of the interval", nullable=True),
+        Column("n_pairs", INT, "preferences of the part"),
+        Column("n_prompts", INT, "prompts of the part"),
+    ),
+)
+
 RULE = RecordKind(
     "rule",
     grain="one row per rule of the gate",
@@ -395,5 +418,6 @@ RECORD_KINDS = (
     ANNOTATOR,
     ANNOTATOR_PAIR,
     FAVOURITISM,
+    REWARD_FIGURE,
     RULE,
 )

@@ -1,4 +1,4 @@
-"""Job `train_reward_model`: a reward model from preferences.
+"""Job `train_reward_model`: a reward model from preferences, and how good it is.
 
 What annotators say of two responses is modelled by the difference of their scores (see `models.reward.likelihoods`), and by
 default fitted to the estimated probability of the preference, not to a hard label. The epoch with the lowest loss on the
@@ -6,152 +6,88 @@ validation split is kept. At the end the scores are normalised on the responses 
 """
 
 import json
-import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
-from data_contracts.errors import StageError
-from models.batching import epoch_batches
-from models.checkpoint import Checkpoints, Part
+from data_contracts.records import REWARD_FIGURE
 from models.configs import RewardModelConfig
 from models.job import Headline, Job
 from models.metrics import write_metrics
-from models.optimization import StepGuard, adamw, set_learning_rate, warmup_linear
 from models.randomness import derive_seed
-from models.reward.learner import Learner, accumulate_gradients
-from models.reward.preference_data import FILE_NAME, Preference, encode_split, in_groups, read_preferences
-from models.reward.reward_evaluation import Scores, evaluate_scores
+from models.reward.baselines import fit_length_only
+from models.reward.calibration import fit_temperature
+from models.reward.learner import Learner
+from models.reward.preference_data import FILE_NAME, Preference, encode_split, read_preferences
+from models.reward.reward_evaluation import OVERALL, Rows, as_json, evaluate_scores
+from models.reward.reward_figures import Scores, probabilities_of
 from models.reward.reward_model import RewardModel, new_reward_model
+from models.reward.training_loop import MemberScores, Training, score_preferences
 
 SELECTION, HELD_OUT = "validation", "test"
-"""The split that chooses the epoch, and the one whose figures count."""
+"""The split that chooses the epoch and the temperature, and the one whose figures count."""
+Splits = dict[str, list[Preference]]
 
 
 def run(job: Job[RewardModelConfig]) -> Headline:
-    """Train, choose, evaluate and normalise; writes `model/`, `metrics.jsonl` and `evaluation.json`."""
+    """Train, choose, normalise and evaluate; writes `model/`, `metrics.jsonl`, `figures.parquet` and `evaluation.json`."""
+    config = job.config
+    model = _new_model(job)
+    rows = read_preferences(job.input("preferences", FILE_NAME))
+    splits = {name: encode_split(rows, name, model) for name in (config.split, SELECTION, HELD_OUT)}
+    training = Training(job, model, splits[config.split], splits[SELECTION])
+    training.run()
+    members = {name: score_preferences(model, preferences, config.microbatch_tokens) for name, preferences in splits.items()}
+    model.normalise(torch.cat(members[config.split]))
+    model.save(job.output / "model")
+    write_metrics(job.output / "metrics.jsonl", training.metrics)
+    evaluation = evaluate(training.learner, splits, members)
+    pq.write_table(REWARD_FIGURE.table(evaluation), job.output / "figures.parquet")
+    told = {name: as_json([row for row in evaluation if row["split"] == name]) for name in splits}
+    (job.output / "evaluation.json").write_text(json.dumps(told, indent=2) + "\n")
+    shown = ("accuracy", "accuracy_low", "accuracy_high", "log_loss", "ece", "length_only_accuracy", "n_pairs", "n_prompts")
+    figures: Any = told[HELD_OUT]
+    return {name: figures.get(name) for name in shown} | {"best_epoch": training.best_epoch, "skipped_steps": training.guard.skipped}
+
+
+def evaluate(learner: Learner, splits: Splits, members: dict[str, MemberScores]) -> Rows:
+    """The rows of the record `reward figure` of every split, by the members' scores before they were normalised."""
+    chooses = splits[SELECTION]
+    temperature = fit_temperature(
+        lambda value: learner.log_odds(members[SELECTION].differences / value).numpy(),
+        probabilities_of(chooses),
+        np.array([preference.weight for preference in chooses]),
+    )
+    length_only = fit_length_only(splits[learner.config.split])
+    rows: Rows = []
+    for name, preferences in splits.items():
+        found = evaluate_scores(preferences, scores_of(learner, members[name], temperature), length_only)
+        whole = next(row for row in found if row["grouping"] == OVERALL)
+        told = {**whole, "figure": "temperature", "value": temperature, "low": None, "high": None}
+        rows += [{"split": name, **row} for row in (*found, told)]
+    return rows
+
+
+@torch.no_grad()
+def scores_of(learner: Learner, members: MemberScores, temperature: float = 1.0) -> Scores:
+    """What a learner whose model was normalised after these scores says of the same preferences."""
+    model = learner.model
+    gain, bias = (tensor.cpu().double() for tensor in (model.gain, model.bias))
+    chosen, rejected = (model.combine(gain * scores + bias) for scores in members)
+    log_odds, calibrated = (learner.log_odds(members.differences / value) for value in (1.0, temperature))
+    return Scores(*(column.numpy() for column in (chosen, rejected, log_odds, calibrated)))
+
+
+def _new_model(job: Job[RewardModelConfig]) -> RewardModel:
     config = job.config
     torch.manual_seed(derive_seed(config.seed, "reward_model", "weights"))
-    model = new_reward_model(
+    return new_reward_model(
         job.input("base_model", "model"),
         config.max_length,
         members=config.members,
         combination=config.combination,
         uncertainty_coef=config.uncertainty_coef,
     ).to(Accelerator().device)
-    rows = read_preferences(job.input("preferences", FILE_NAME))
-    splits = {name: encode_split(rows, name, model) for name in (config.split, SELECTION, HELD_OUT)}
-    training = _Training(job, model, splits)
-    training.run()
-    members = {name: score_preferences(model, preferences, config.microbatch_tokens) for name, preferences in splits.items()}
-    model.normalise(torch.cat(members[config.split]))
-    evaluation = {name: evaluate_scores(splits[name], scores_of(training.learner, members[name])) for name in splits}
-    model.save(job.output / "model")
-    write_metrics(job.output / "metrics.jsonl", training.metrics)
-    (job.output / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n")
-    shown = ("accuracy", "accuracy_low", "accuracy_high", "log_loss", "length_accuracy", "n_pairs", "n_prompts")
-    figures: Any = evaluation[HELD_OUT]
-    return {name: figures[name] for name in shown} | {"best_epoch": training.best_epoch, "skipped_steps": training.guard.skipped}
-
-
-class MemberScores(NamedTuple):
-    """Members' scores of n preferences as trained, before they are normalised, each (n, K)."""
-
-    chosen: Tensor
-    rejected: Tensor
-
-    @property
-    def differences(self) -> Tensor:
-        """What the likelihood sees, (n, K)."""
-        return self.chosen - self.rejected
-
-
-def score_preferences(model: RewardModel, preferences: Sequence[Preference], microbatch_tokens: int) -> MemberScores:
-    """Members' scores of both sides of every preference, in float64."""
-    sides = [p.chosen.ids for p in preferences] + [p.rejected.ids for p in preferences]
-    scores = model.score_encoded(sides, microbatch_tokens).double()
-    return MemberScores(scores[: len(preferences)], scores[len(preferences) :])
-
-
-@torch.no_grad()
-def scores_of(learner: Learner, members: MemberScores) -> Scores:
-    """What a learner whose model was normalised after these scores says of the same preferences."""
-    model = learner.model
-    gain, bias = (tensor.cpu().double() for tensor in (model.gain, model.bias))
-    chosen, rejected = (model.combine(gain * scores + bias) for scores in members)
-    return Scores(chosen.numpy(), rejected.numpy(), learner.log_odds(members.differences).numpy())
-
-
-class _Training:
-    """The training loop with what a checkpoint has to hold."""
-
-    def __init__(self, job: Job[RewardModelConfig], model: RewardModel, splits: dict[str, list[Preference]]) -> None:
-        self.job, self.config, self.model = job, job.config, model
-        self.groups, self.validation = in_groups(splits[job.config.split]), splits[SELECTION]
-        self.learner = Learner(model, job.config, splits[job.config.split]).to(model.device)
-        self.optimizer = adamw(model, weight_decay=job.config.weight_decay)
-        if self.learner.tie is not None:
-            self.optimizer.add_param_group({"params": [self.learner.tie], "weight_decay": 0.0})
-        self.guard = StepGuard(job.config.max_grad_norm)
-        self.metrics: list[dict[str, Any]] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_epoch, self.best_loss = 0, math.inf
-        self.checkpoints = Checkpoints(job.work, job.identity())
-        self.parts: dict[str, Part] = {"learner": self.learner, "optimizer": self.optimizer, "best": self.best}
-
-    def run(self) -> None:
-        """Train, and leave the best epoch's weights in the learner."""
-        accelerator, config = Accelerator(), self.config
-        per_epoch = math.ceil(len(self.groups) / config.batch_size)
-        total, start = config.epochs * per_epoch, self._restore()
-        for step in range(start, total):
-            epoch, place = divmod(step, per_epoch)
-            if place == 0 or step == start:
-                batches = epoch_batches([g.length for g in self.groups], config.batch_size, config.seed, "reward_model", "order", epoch)
-            learning_rate = self._set_learning_rates(warmup_linear(step, total, config.warmup))
-            figures = accumulate_gradients(self.learner, accelerator, [self.groups[i] for i in batches[place]], config.microbatch_tokens)
-            grad_norm = self.guard.step(self.learner.parameters(), self.optimizer)
-            self.metrics.append({"step": step + 1, **figures, "learning_rate": learning_rate, "grad_norm": grad_norm})
-            if place == per_epoch - 1:
-                self._validate(epoch + 1)
-            self.job.progress.report(step + 1, total, loss=figures["loss"], accuracy=figures["accuracy"])
-            if self.checkpoints.due():
-                self._save(step + 1)
-        if not self.best:
-            raise StageError("no epoch had a finite loss on the validation split", remedy="lower the learning rate and run again")
-        self.learner.load_state_dict(self.best)
-
-    def _set_learning_rates(self, share: float) -> float:
-        """Set the learning rates of the step to come to this share of their peaks; the model's own."""
-        set_learning_rate(self.optimizer, self.config.learning_rate * share)
-        if self.learner.tie is not None:
-            self.optimizer.param_groups[-1]["lr"] = self.config.tie_learning_rate * share
-        return self.config.learning_rate * share
-
-    def _validate(self, epoch: int) -> None:
-        """Measure the validation loss, and keep the weights if it is the lowest so far."""
-        scores = score_preferences(self.model, self.validation, self.config.microbatch_tokens)
-        loss = self.learner.mean_loss(self.validation, scores.differences)
-        tie = {} if self.learner.tie is None else {"tie_parameter": self.learner.tie.tolist()}
-        self.metrics.append({"epoch": epoch, "validation_log_loss": loss, **tie})
-        if loss < self.best_loss:
-            self.best_epoch, self.best_loss = epoch, loss
-            self.best.update({name: tensor.detach().clone() for name, tensor in self.learner.state_dict().items()})
-
-    def _save(self, step: int) -> None:
-        guard = {"skipped": self.guard.skipped, "in_a_row": self.guard.in_a_row}
-        best = {"best_epoch": self.best_epoch, "best_loss": self.best_loss}
-        self.checkpoints.save(step, self.parts, {"metrics": self.metrics, **guard, **best})
-
-    def _restore(self) -> int:
-        found = self.checkpoints.restore(self.parts)
-        if found is None:
-            return 0
-        step, state = found
-        self.metrics, self.best_epoch, self.best_loss = state["metrics"], state["best_epoch"], state["best_loss"]
-        self.guard.skipped, self.guard.in_a_row = state["skipped"], state["in_a_row"]
-        self.job.progress.note(f"going on from the checkpoint of step {step}")
-        return step

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data_contracts.errors import InputError
-from data_contracts.records import PREFERENCE
+from data_contracts.records import PREFERENCE, REWARD_FIGURE
 from models.configs import RewardModelConfig
 from models.job import Job
 from models.progress import Progress
@@ -59,6 +59,12 @@ def test_learns_a_planted_preference(chat_model: Path, tmp_path: Path) -> None:
     evaluation = json.loads((job.output / "evaluation.json").read_text())
     assert list(evaluation) == ["train", "validation", "test"]
     assert set(evaluation["test"]["slices"]) == {"s0", "s1"}
+    figures = pq.read_table(job.output / "figures.parquet")
+    assert figures.schema.equals(REWARD_FIGURE.schema)
+    told = {(row["split"], row["figure"]): row["value"] for row in figures.to_pylist() if row["grouping"] == "all"}
+    assert told["test", "accuracy"] == evaluation["test"]["accuracy"] == headline["accuracy"]
+    assert 0 < told["test", "temperature"] == told["validation", "temperature"]
+    assert told["validation", "calibrated_log_loss"] <= told["validation", "log_loss"]  # it was fitted there
     model = load_reward_model(job.output / "model")
     good, bad = model.score([user("clean my lamp")] * 2, ["wipe it good", "wipe it bad"]).score
     assert good > bad
