@@ -94,6 +94,10 @@ class RewardModelConfig(LearningConfig):
     batch_size: int = Field(
         default=64, ge=1, description="pairs per optimizer step, over all processes; the pairs of a ranking stay together and count as one"
     )
+    validations_per_epoch: int = Field(
+        default=1, ge=1, description="how often in an epoch the validation loss is measured; the weights with the lowest one are kept"
+    )
+    patience: int = Field(default=2, ge=1, description="validations in a row without a lower loss after which training stops")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay")
     warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")

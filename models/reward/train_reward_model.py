@@ -1,8 +1,8 @@
 """Job `train_reward_model`: a reward model from preferences, and how good it is.
 
 What annotators say of two responses is modelled by the difference of their scores (see `models.reward.likelihoods`), and by
-default fitted to the estimated probability of the preference, not to a hard label. The epoch with the lowest loss on the
-validation split is kept. At the end the scores are normalised on the responses it learned from.
+default fitted to the estimated probability of the preference, not to a hard label. The weights with the lowest loss on
+the validation split are kept. At the end the scores are normalised on the responses it learned from.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The training loop of a reward model, from the first step to the weights of the best epoch."""
+"""The training loop of a reward model, from the first step to the weights with the lowest validation loss."""
 
 import math
 from collections.abc import Sequence
@@ -53,31 +53,38 @@ class Training:
         self.guard = StepGuard(job.config.max_grad_norm)
         self.metrics: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
-        self.best_epoch, self.best_loss = 0, math.inf
+        self.best_epoch, self.best_loss, self.stalled = 0.0, math.inf, 0
+        self.per_epoch = math.ceil(len(self.groups) / job.config.batch_size)
         self.checkpoints = Checkpoints(job.work, job.identity())
         self.parts: dict[str, Part] = {"learner": self.learner, "optimizer": self.optimizer, "best": self.best}
 
     def run(self) -> None:
-        """Train, and leave the best epoch's weights in the learner."""
+        """Train, and leave the weights with the lowest validation loss in the learner."""
         accelerator, config = Accelerator(), self.config
-        per_epoch = math.ceil(len(self.groups) / config.batch_size)
-        total, start = config.epochs * per_epoch, self._restore()
+        total, start = config.epochs * self.per_epoch, self._restore()
         for step in range(start, total):
-            epoch, place = divmod(step, per_epoch)
+            if self.stalled >= config.patience:
+                self.job.progress.note(f"stopped after {step} of {total} steps: the validation loss no longer falls")
+                break
+            epoch, place = divmod(step, self.per_epoch)
             if place == 0 or step == start:
                 batches = epoch_batches([g.length for g in self.groups], config.batch_size, config.seed, "reward_model", "order", epoch)
             learning_rate = self._set_learning_rates(warmup_linear(step, total, config.warmup))
             figures = accumulate_gradients(self.learner, accelerator, [self.groups[i] for i in batches[place]], config.microbatch_tokens)
             grad_norm = self.guard.step(self.learner.parameters(), self.optimizer)
             self.metrics.append({"step": step + 1, **figures, "learning_rate": learning_rate, "grad_norm": grad_norm})
-            if place == per_epoch - 1:
-                self._validate(epoch + 1)
+            if self._validations(step + 1) > self._validations(step):
+                self._validate((step + 1) / self.per_epoch)
             self.job.progress.report(step + 1, total, loss=figures["loss"], accuracy=figures["accuracy"])
             if self.checkpoints.due():
                 self._save(step + 1)
         if not self.best:
-            raise StageError("no epoch had a finite loss on the validation split", remedy="lower the learning rate and run again")
+            raise StageError("the loss on the validation split was never finite", remedy="lower the learning rate and run again")
         self.learner.load_state_dict(self.best)
+
+    def _validations(self, steps: int) -> int:
+        """How many validations there are in so many steps, at equal distances; each epoch ends with one."""
+        return steps * self.config.validations_per_epoch // self.per_epoch
 
     def _set_learning_rates(self, share: float) -> float:
         """Set the learning rates of the step to come to this share of their peaks; the model's own."""
@@ -86,19 +93,20 @@ class Training:
             self.optimizer.param_groups[-1]["lr"] = self.config.tie_learning_rate * share
         return self.config.learning_rate * share
 
-    def _validate(self, epoch: int) -> None:
-        """Measure the validation loss, and keep the weights if it is the lowest so far."""
+    def _validate(self, epoch: float) -> None:
+        """Measure the validation loss after so many epochs, and keep the weights if it is the lowest so far."""
         scores = score_preferences(self.model, self.validation, self.config.microbatch_tokens)
         loss = self.learner.mean_loss(self.validation, scores.differences)
         tie = {} if self.learner.tie is None else {"tie_parameter": self.learner.tie.tolist()}
         self.metrics.append({"epoch": epoch, "validation_log_loss": loss, **tie})
+        self.stalled += 1
         if loss < self.best_loss:
-            self.best_epoch, self.best_loss = epoch, loss
+            self.best_epoch, self.best_loss, self.stalled = epoch, loss, 0
             self.best.update({name: tensor.detach().clone() for name, tensor in self.learner.state_dict().items()})
 
     def _save(self, step: int) -> None:
         guard = {"skipped": self.guard.skipped, "in_a_row": self.guard.in_a_row}
-        best = {"best_epoch": self.best_epoch, "best_loss": self.best_loss}
+        best = {"best_epoch": self.best_epoch, "best_loss": self.best_loss, "stalled": self.stalled}
         self.checkpoints.save(step, self.parts, {"metrics": self.metrics, **guard, **best})
 
     def _restore(self) -> int:
@@ -106,7 +114,8 @@ class Training:
         if found is None:
             return 0
         step, state = found
-        self.metrics, self.best_epoch, self.best_loss = state["metrics"], state["best_epoch"], state["best_loss"]
+        self.metrics, self.stalled = state["metrics"], state["stalled"]
+        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
         self.guard.skipped, self.guard.in_a_row = state["skipped"], state["in_a_row"]
         self.job.progress.note(f"going on from the checkpoint of step {step}")
         return step
