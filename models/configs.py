@@ -76,6 +76,11 @@ class RewardModelConfig(LearningConfig):
         ge=0,
         description="score difference asked for in training per unit of mean preference strength, on top of the likelihood's",
     )
+    length_term: bool = Field(
+        default=False,
+        description="learn beside the score how much annotators like length for its own sake; the score leaves it out, and with it "
+        "whatever good grows in proportion to length",
+    )
     members: int = Field(
         default=1, ge=1, description="heads of the ensemble on one backbone, each fitted to its own bootstrap resample of the prompts"
     )
@@ -88,8 +93,8 @@ class RewardModelConfig(LearningConfig):
     )
     learning_rate: float = Field(default=1e-5, gt=0, description="peak learning rate of AdamW")
     epochs: int = Field(default=1, ge=1, description="passes over the split")
-    tie_learning_rate: float = Field(
-        default=1e-2, gt=0, description="peak learning rate of the tie parameter, where the likelihood has one"
+    likelihood_learning_rate: float = Field(
+        default=1e-2, gt=0, description="peak learning rate of what is learned beside the score: the likelihood's ties, and the length term"
     )
     batch_size: int = Field(
         default=64, ge=1, description="pairs per optimizer step, over all processes; the pairs of a ranking stay together and count as one"

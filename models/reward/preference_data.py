@@ -60,7 +60,7 @@ class Group(NamedTuple):
     @property
     def n_sequences(self) -> int:
         """Different sequences, each of which is encoded once."""
-        return len({tuple(side.ids) for pair in self.pairs for side in (pair.chosen, pair.rejected)})
+        return len(distinct_sequences(self.pairs)[0])
 
 
 def read_preferences(path: Path) -> list[dict[str, Any]]:
@@ -127,6 +127,14 @@ def in_groups(preferences: Sequence[Preference]) -> list[Group]:
         own = place if preference.ranking_id is None else (preference.prompt_id, preference.ranking_id)
         groups.setdefault(own, []).append(preference)
     return [Group(pairs) for pairs in groups.values()]
+
+
+def distinct_sequences(pairs: Sequence[Preference]) -> tuple[list[tuple[int, ...]], list[int], list[int]]:
+    """The different sequences of pairs, so that each is encoded once, and where each pair's `chosen` and `rejected` stand in them."""
+    sides = [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]
+    places: dict[tuple[int, ...], int] = {}
+    found = [places.setdefault(tuple(side.ids), len(places)) for side in sides]
+    return list(places), found[: len(pairs)], found[len(pairs) :]
 
 
 def truncation_counts(preferences: Sequence[Preference]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from models.configs import RewardModelConfig
 from models.job import Job
 from models.optimization import StepGuard, adamw, set_learning_rate, warmup_linear
 from models.reward.learner import Learner, accumulate_gradients
-from models.reward.preference_data import Preference, in_groups
+from models.reward.preference_data import Preference, distinct_sequences, in_groups
 from models.reward.reward_model import RewardModel
 
 
@@ -32,9 +32,9 @@ class MemberScores(NamedTuple):
 
 def score_preferences(model: RewardModel, preferences: Sequence[Preference], microbatch_tokens: int) -> MemberScores:
     """Members' scores of both sides of every preference, in float64."""
-    sides = [p.chosen.ids for p in preferences] + [p.rejected.ids for p in preferences]
-    scores = model.score_encoded(sides, microbatch_tokens).double()
-    return MemberScores(scores[: len(preferences)], scores[len(preferences) :])
+    sequences, chosen, rejected = distinct_sequences(preferences)
+    scores = model.score_encoded(sequences, microbatch_tokens).double()
+    return MemberScores(scores[chosen], scores[rejected])
 
 
 class Training:
@@ -48,8 +48,8 @@ class Training:
         self.groups, self.validation = in_groups(pairs), validation
         self.learner = Learner(model, job.config, pairs).to(model.device)
         self.optimizer = adamw(model, weight_decay=job.config.weight_decay)
-        if self.learner.tie is not None:
-            self.optimizer.add_param_group({"params": [self.learner.tie], "weight_decay": 0.0})
+        if beside := list(self.learner.beside_the_score.values()):
+            self.optimizer.add_param_group({"params": beside, "weight_decay": 0.0})
         self.guard = StepGuard(job.config.max_grad_norm)
         self.metrics: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
@@ -89,16 +89,16 @@ class Training:
     def _set_learning_rates(self, share: float) -> float:
         """Set the learning rates of the step to come to this share of their peaks; the model's own."""
         set_learning_rate(self.optimizer, self.config.learning_rate * share)
-        if self.learner.tie is not None:
-            self.optimizer.param_groups[-1]["lr"] = self.config.tie_learning_rate * share
+        if self.learner.beside_the_score:
+            self.optimizer.param_groups[-1]["lr"] = self.config.likelihood_learning_rate * share
         return self.config.learning_rate * share
 
     def _validate(self, epoch: float) -> None:
         """Measure the validation loss after so many epochs, and keep the weights if it is the lowest so far."""
         scores = score_preferences(self.model, self.validation, self.config.microbatch_tokens)
         loss = self.learner.mean_loss(self.validation, scores.differences)
-        tie = {} if self.learner.tie is None else {"tie_parameter": self.learner.tie.tolist()}
-        self.metrics.append({"epoch": epoch, "validation_log_loss": loss, **tie})
+        beside = {f"{name}_parameter": parameter.tolist() for name, parameter in self.learner.beside_the_score.items()}
+        self.metrics.append({"epoch": epoch, "validation_log_loss": loss, **beside})
         self.stalled += 1
         if loss < self.best_loss:
             self.best_epoch, self.best_loss, self.stalled = epoch, loss, 0

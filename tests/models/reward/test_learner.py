@@ -13,6 +13,7 @@ from torch import Tensor
 
 from data_contracts.errors import InputError
 from models.configs import RewardModelConfig
+from models.reward.baselines import fit_length_only
 from models.reward.learner import Learner, accumulate_gradients, differences_of
 from models.reward.preference_data import Group, Preference, in_groups
 from models.reward.reward_model import RewardModel, new_reward_model
@@ -58,6 +59,7 @@ def gradient(model: RewardModel, groups: Sequence[Group], budget: int, **setting
 def test_one_batch_of_eight_equals_eight_of_one(likelihood: str, members: int, chat_model: Path) -> None:
     model = some_model(chat_model, members)
     settings: dict[str, Any] = {"likelihood": likelihood, "members": members, "label_smoothing": 0.1, "margin_per_strength": 0.3}
+    settings["length_term"] = True
     groups = in_groups([*some_pairs(model), *some_ranking(model)])
     whole, pieces = (gradient(model, groups, budget, **settings) for budget in (WHOLE, IN_PIECES))
     torch.testing.assert_close(whole, pieces, atol=1e-6, rtol=1e-6)
@@ -135,6 +137,35 @@ def test_each_member_learns_from_its_own_draw_of_the_prompts(chat_model: Path) -
         assert model.head.weight.grad is not None
         expected = single.head.weight.grad[0] * sum(pair.weight for pair in own) / total / 3
         torch.testing.assert_close(model.head.weight.grad[member], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_the_length_term_starts_at_what_length_explains_and_is_learned_beside_the_score(chat_model: Path) -> None:
+    """Planted: σ(difference + 0.8 · length difference / its spread); the standard error with 3,000 pairs is about 0.05."""
+    model, random = some_model(chat_model), torch.Generator().manual_seed(1)
+    side = model.encode(user("clean my lamp"), "wipe it")
+    lengths = torch.randint(1, 30, (3000, 2), generator=random).tolist()
+    sides = [[side._replace(response_length=n) for n in pair] for pair in lengths]
+    differences = torch.randn(3000, 1, generator=random, dtype=torch.float64)
+    scale = math.sqrt(sum((a - b) ** 2 for a, b in lengths) / 3000)
+    odds = differences[:, 0] + 0.8 * torch.tensor([(a - b) / scale for a, b in lengths], dtype=torch.float64)
+    wins = (torch.rand(3000, generator=random, dtype=torch.float64) < odds.sigmoid()).tolist()
+    pairs = [Preference(f"p{i}", "x", *sides[i], float(wins[i]), 1.0) for i in range(3000)]
+    learner = Learner(model, RewardModelConfig(length_term=True), pairs).double()
+    assert learner.length is not None
+    assert learner.length.item() == pytest.approx(fit_length_only(pairs).slope * scale)
+    optimizer = torch.optim.LBFGS([learner.length], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> float:
+        optimizer.zero_grad()
+        value = learner.training_loss(pairs, differences) / 3000
+        value.backward()
+        return value.item()
+
+    optimizer.step(loss)
+    assert learner.length.item() == pytest.approx(0.8, abs=0.15)
+    torch.testing.assert_close(learner.log_odds(differences), differences[:, 0])  # the score alone
+    plain = Learner(model, RewardModelConfig(), pairs)
+    assert plain.mean_loss(pairs, differences) > learner.mean_loss(pairs, differences)
 
 
 def test_differences_are_scores_of_one_side_less_the_other(chat_model: Path) -> None:
