@@ -168,6 +168,13 @@ PREFERENCE = RecordKind(
         Column("weight", FLOAT, "weight of the row in training, 0 or more"),
         Column("n_judgments", INT, "judgments behind the row"),
         Column("tie_probability", FLOAT, "share of those judgments that were ties, from 0 to 1"),
+        Column("ranking_id", TEXT, "the ranking of several responses that the pair was taken from, else null", nullable=True),
+        Column(
+            "preference_strength",
+            FLOAT,
+            "mean strength of the judgments that have one, above 0 where it is for `chosen`, a tie being 0; null where none has one",
+            nullable=True,
+        ),
     ),
 )
 

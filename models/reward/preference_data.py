@@ -16,10 +16,8 @@ from models.reward.reward_model import RewardModel
 FILE_NAME = "preferences.parquet"
 COLUMNS = (
     *("comparison_id", "prompt_id", "split", "slice", "prompt", "chosen", "rejected"),
-    *("probability", "weight", "n_judgments", "tie_probability"),
+    *("probability", "weight", "n_judgments", "tie_probability", "ranking_id", "preference_strength"),
 )
-NULLABLE_COLUMNS = ("ranking_id", "preference_strength")
-"""Read where the file has them, else null."""
 ROUNDING = 1e-6
 """How far the shares of a row's judgments may be from adding up."""
 
@@ -69,11 +67,9 @@ def read_preferences(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: a column is missing, or a row's shares of judgments do not add up.
     """
-    present = set(pq.read_schema(path).names)
-    if missing := set(COLUMNS) - present:
+    if missing := set(COLUMNS) - set(pq.read_schema(path).names):
         raise InputError(f"the preferences have no column {', '.join(sorted(missing))}", where=str(path), remedy="make them anew")
-    known = [name for name in NULLABLE_COLUMNS if name in present]
-    table: pa.Table = pq.read_table(path, columns=[*COLUMNS, *known]).sort_by(PREFERENCE.key[0])
+    table: pa.Table = pq.read_table(path, columns=list(COLUMNS)).sort_by(PREFERENCE.key[0])
     rows: list[dict[str, Any]] = table.to_pylist()
     if wrong := [row["comparison_id"] for row in rows if not _adds_up(row)]:
         raise InputError(f"the shares of judgments do not add up: {examples(wrong)}", where=str(path), remedy="make the preferences anew")
@@ -115,8 +111,8 @@ def _encode(row: dict[str, Any], model: RewardModel) -> Preference:
         weight=row["weight"],
         tie_probability=row["tie_probability"],
         n_judgments=row["n_judgments"],
-        ranking_id=row.get("ranking_id"),
-        strength=row.get("preference_strength"),
+        ranking_id=row["ranking_id"],
+        strength=row["preference_strength"],
     )
 
 

@@ -105,9 +105,14 @@ def with_splits(comparisons: pl.DataFrame, config: PreferencesConfig) -> pl.Data
 
 
 def count_votes(judgments: pl.DataFrame, comparisons: pl.DataFrame, *, exclude_near_identical: bool = False) -> pl.DataFrame:
-    """The comparisons with their votes, n_a, n_b and n_judgments, and the reason why one gives no preference, else null."""
+    """The comparisons with their votes, n_a, n_b, n_judgments and strength_a, and the reason why one gives no preference, else null.
+
+    strength_a is the mean strength of the votes that have one, above 0 where it is for response a, a tie being 0.
+    """
+    direction = pl.col("verdict").replace_strict({"a": 1.0, "b": -1.0, "tie": 0.0}, return_dtype=pl.Float64)
     n_a, n_b = ((pl.col("verdict") == side).sum().cast(pl.Int64) for side in ("a", "b"))
-    votes = judgments.group_by("comparison_id").agg(n_a=n_a, n_b=n_b, n_judgments=pl.len().cast(pl.Int64))
+    strength_a = (direction * pl.col("preference_strength")).mean()
+    votes = judgments.group_by("comparison_id").agg(n_a=n_a, n_b=n_b, n_judgments=pl.len().cast(pl.Int64), strength_a=strength_a)
     counted = comparisons.join(votes, on="comparison_id", how="left").with_columns(pl.col("n_a", "n_b", "n_judgments").fill_null(0))
     reasons = {
         "no_judgments": pl.col("n_judgments") == 0,
@@ -133,6 +138,7 @@ def aggregate(counted: pl.DataFrame) -> pl.DataFrame:
         rejected=pl.when(a_wins).then("response_b").otherwise("response_a"),
         probability=(pl.max_horizontal("n_a", "n_b") + n_ties / 2) / n,
         tie_probability=n_ties / n,
+        preference_strength=pl.when(a_wins).then("strength_a").otherwise(-pl.col("strength_a")),
         weight=weight / weight.mean().over("split"),
     ).sort("comparison_id")
 
