@@ -55,6 +55,7 @@ STAGE_TABLES = (
     StageTable("annotators", "quality", "annotators.parquet", "one row per annotator"),
     StageTable("annotator_pairs", "quality", "annotator_pairs.parquet", "one row per pair of annotators"),
     StageTable("favouritism", "quality", "favouritism.parquet", "one row per annotator and model that was judged often enough"),
+    StageTable("reward_figures", "reward_model", "figures.parquet", "one row per split, part and figure of a reward model"),
     StageTable("evaluation", "evaluation", "figures.parquet", "one row per slice and figure of the evaluation"),
     StageTable("samples", "evaluation", "samples.parquet", "one row per response of one model to one held-out prompt"),
     StageTable("gates", "gate", "gate.parquet", "one row per rule of the gate"),

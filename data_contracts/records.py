@@ -165,6 +165,12 @@ AGGREGATED = RecordKind(
         Column("probability_tie", FLOAT, "posterior probability that neither is; of the majority the share of ties, and so on"),
         Column("n_judgments", INT, "judgments that counted; 0 where all were of annotators whom the recipe excludes"),
         Column("weight", FLOAT, "sum of those judgments' weights, each 1 or the weight that the recipe gives to a flagged annotator's"),
+        Column(
+            "strength_a",
+            FLOAT,
+            "mean strength of those judgments that have one, above 0 where it is for response a, a tie being 0; null where none has one",
+            nullable=True,
+        ),
     ),
 )
 
@@ -224,6 +230,13 @@ PREFERENCE = RecordKind(
         ),
         Column("n_judgments", INT, "judgments behind the row"),
         Column("tie_probability", FLOAT, "posterior probability, from 0 to 1, that neither response is preferred"),
+        Column("ranking_id", TEXT, "the ranking of several responses that the pair was taken from, else null", nullable=True),
+        Column(
+            "preference_strength",
+            FLOAT,
+            "mean strength of the judgments that have one, above 0 where it is for `chosen`, a tie being 0; null where none has one",
+            nullable=True,
+        ),
     ),
 )
 
@@ -312,6 +325,7 @@ SAMPLE = RecordKind(
         Column("n_tokens", INT, "tokens of the response, the end token included"),
         Column("ended", pa.bool_(), "whether the response ended by itself within the length limit"),
         Column("score", FLOAT, "the training reward model's score"),
+        Column("disagreement", FLOAT, "standard deviation of that score between the members of the reward model; 0 where there is one"),
         Column("judge_score", FLOAT, "the held-out judge's score", nullable=True),
         Column(
             "kl_k1",
@@ -422,6 +436,29 @@ FAVOURITISM = RecordKind(
     ),
 )
 
+REWARD_FIGURE = RecordKind(
+    "reward_figure",
+    grain="one row per figure of a reward model, split and part of the split's preferences",
+    key=("split", "grouping", "part", "figure"),
+    columns=(
+        Column("split", TEXT, "the part of the data that the preferences belong to", allowed=SPLITS),
+        Column(
+            "grouping",
+            TEXT,
+            "what the parts are told apart by: nothing, their slice, how sure the model is, whether annotators were of one mind, or "
+            "the bin of the reliability diagram",
+            allowed=("all", "slice", "margin", "annotators", "reliability"),
+        ),
+        Column("part", TEXT, "name of the part, such as `contested`; `all` for all of it together"),
+        Column("figure", TEXT, "what was measured, by name, such as `accuracy`"),
+        Column("value", FLOAT, "the figure; null where it is undefined", nullable=True),
+        Column("low", FLOAT, "lower end of its 95 % bootstrap interval over prompts; null for a figure without one", nullable=True),
+        Column("high", FLOAT, "upper end of the interval", nullable=True),
+        Column("n_pairs", INT, "preferences of the part"),
+        Column("n_prompts", INT, "prompts of the part"),
+    ),
+)
+
 RULE = RecordKind(
     "rule",
     grain="one row per rule of the gate",
@@ -458,5 +495,6 @@ RECORD_KINDS = (
     ANNOTATOR,
     ANNOTATOR_PAIR,
     FAVOURITISM,
+    REWARD_FIGURE,
     RULE,
 )

@@ -5,14 +5,21 @@ from collections.abc import Sequence
 from models.randomness import generator
 
 
-def token_batches(lengths: Sequence[int], microbatch_tokens: int) -> list[list[int]]:
-    """Row numbers in batches of similar length whose padded size stays within the budget (a single longer row has its own)."""
+def token_batches(lengths: Sequence[int], microbatch_tokens: int, counts: Sequence[int] | None = None) -> list[list[int]]:
+    """Row numbers in batches of similar length whose padded size stays within the budget (a single larger row has its own).
+
+    A row is `counts[row]` sequences (by default one) of at most `lengths[row]` tokens.
+    """
     batches: list[list[int]] = []
+    sequences = 0
     for row in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        if batches and lengths[row] * (len(batches[-1]) + 1) <= microbatch_tokens:
+        own = counts[row] if counts else 1
+        if batches and lengths[row] * (sequences + own) <= microbatch_tokens:
             batches[-1].append(row)
+            sequences += own
         else:
             batches.append([row])
+            sequences = own
     return batches
 
 

@@ -7,6 +7,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Likelihood = Literal["bradley_terry", "rao_kupper", "davidson"]
+Labels = Literal["soft", "hard"]
+Combination = Literal["mean", "worst_case", "uncertainty_weighted"]
+
 
 class LearningConfig(BaseModel):
     """Base of the learning stages' configurations: frozen, and an unknown key is an error."""
@@ -50,17 +54,66 @@ class SampleJobConfig(LearningConfig):
 
 
 class RewardModelConfig(LearningConfig):
-    """The reward model: a Bradley-Terry model on a pretrained backbone."""
+    """The reward model: a scalar head on a pretrained backbone, fitted to preferences."""
 
     split: Literal["train", "judge"] = Field(default="train", description="the split it learns from; `judge` makes a held-out judge")
+    likelihood: Likelihood = Field(
+        default="bradley_terry",
+        description="what a score difference says of a judgment; the other two learn how likely ties are, Bradley-Terry halves them",
+    )
+    labels: Labels = Field(
+        default="soft", description="`soft` fits each comparison's probability, `hard` its most frequent outcome as if all had said so"
+    )
+    weighting: Literal["preferences", "equal"] = Field(
+        default="preferences",
+        description="`preferences` takes the rows' weights (by default their judgments), `equal` counts every row once",
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=0.5, description="share of the judgments for a response that is taken to have meant the other one"
+    )
+    margin_per_strength: float = Field(
+        default=0.0,
+        ge=0,
+        description="score difference asked for in training per unit of mean preference strength, on top of the likelihood's",
+    )
+    length_term: bool = Field(
+        default=False,
+        description="learn beside the score how much annotators like length for its own sake; the score leaves it out, and with it "
+        "whatever good grows in proportion to length",
+    )
+    members: int = Field(
+        default=1, ge=1, description="heads of the ensemble on one backbone, each fitted to its own bootstrap resample of the prompts"
+    )
+    combination: Combination = Field(
+        default="mean",
+        description="the score of an ensemble: its members' mean, the lowest, or mean − uncertainty_coef · variance between them",
+    )
+    uncertainty_coef: float = Field(
+        default=0.1, ge=0, description="price of one unit of variance between the members, for `uncertainty_weighted`"
+    )
     learning_rate: float = Field(default=1e-5, gt=0, description="peak learning rate of AdamW")
     epochs: int = Field(default=1, ge=1, description="passes over the split")
-    batch_size: int = Field(default=64, ge=1, description="pairs per optimizer step, over all processes")
+    likelihood_learning_rate: float = Field(
+        default=1e-2, gt=0, description="peak learning rate of what is learned beside the score: the likelihood's ties, and the length term"
+    )
+    batch_size: int = Field(
+        default=64, ge=1, description="pairs per optimizer step, over all processes; the pairs of a ranking stay together and count as one"
+    )
+    validations_per_epoch: int = Field(
+        default=1, ge=1, description="how often in an epoch the validation loss is measured; the weights with the lowest one are kept"
+    )
+    patience: int = Field(default=2, ge=1, description="validations in a row without a lower loss after which training stops")
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW weight decay")
     warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
     max_length: int = Field(default=1024, ge=8, description="longest prompt with response, in tokens; the prompt's start is cut first")
     microbatch_tokens: int = Field(default=16384, ge=64, description="most padded tokens in one forward pass")
+
+    @model_validator(mode="after")
+    def _check_members(self) -> Self:
+        if self.combination != "mean" and self.members == 1:
+            raise ValueError(f"combination = {self.combination!r} needs an ensemble: members of 2 or more")
+        return self
 
 
 class PPOConfig(LearningConfig):

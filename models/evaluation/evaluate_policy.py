@@ -37,6 +37,7 @@ class Sample(NamedTuple):
     prompt: Prompt
     response: Response
     score: float
+    disagreement: float
     judge_score: float
     kl_k1: float | None
     """Nats per response from the reference; None for a model whose tokens the reference does not have."""
@@ -86,7 +87,8 @@ def sample(
     responses = respond(contender.model, contender.tokenizer, encoded.ids, config.sampling, seeds=seeds)
     messages, text = [prompt.messages for prompt in prompts], [response.text for response in responses]
     kl = _kl_per_response(contender, reference, encoded.ids, responses, config)
-    columns = (prompts, responses, score(messages, text).tolist(), judge(messages, text).tolist(), kl)
+    scored, judged = score(messages, text), judge(messages, text)
+    columns = (prompts, responses, scored.score.tolist(), scored.disagreement.tolist(), judged.score.tolist(), kl)
     return [Sample(*row) for row in zip(*columns, strict=True)]
 
 
@@ -115,6 +117,7 @@ def distinct_2(texts: Sequence[str]) -> float:
 def _alone(items: Sequence[Sample], config: EvaluationConfig) -> Iterator[tuple[str, Interval | float]]:
     """The figures of one model."""
     yield "score", _mean([item.score for item in items], config)
+    yield "disagreement", _mean([item.disagreement for item in items], config)
     yield "judge_score", _mean([item.judge_score for item in items], config)
     known = [item.kl_k1 for item in items if item.kl_k1 is not None]
     if known:
@@ -178,6 +181,7 @@ def _sample_rows(samples: Samples) -> list[dict[str, object]]:
             "n_tokens": len(item.response.ids),
             "ended": item.response.ended,
             "score": item.score,
+            "disagreement": item.disagreement,
             "judge_score": item.judge_score,
             "kl_k1": item.kl_k1,
         }

@@ -137,6 +137,12 @@ def pad_right(sequences: Sequence[Sequence[int]], pad_id: int, device: torch.dev
     return _padded([[1] * len(row) + [0] * (width - len(row)) for row in sequences], sequences, pad_id, device)
 
 
+def flush_left(padded: Padded) -> Padded:
+    """The same sequences, each beginning in the first column."""
+    order = (~padded.mask).long().argsort(dim=1, stable=True)
+    return Padded(*(tensor.gather(1, order) for tensor in padded))
+
+
 def _padded(mask_rows: list[list[int]], sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device | str) -> Padded:
     mask = torch.tensor(mask_rows, dtype=torch.bool)
     ids = torch.full(mask.shape, pad_id, dtype=torch.long)

@@ -120,6 +120,7 @@ def update_figures(rollout: Rollout, lesson: Lesson, steps: list[StepFigures]) -
     mask = rollout.response_mask
     of_rollout = {
         "score": rollout.scores.mean(),
+        "disagreement": rollout.disagreement.mean(),
         "reward": lesson.rewards.sum(1).mean(),
         "kl_k1": mean_kl(rollout),
         "kl_k3": (kl_k3(rollout.logprobs, rollout.ref_logprobs) * mask).sum(1).mean(),

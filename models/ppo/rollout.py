@@ -17,10 +17,11 @@ from models.language.prompts import EncodedPrompts
 from models.language.text import Message, Tokenizer, decode_response, end_token, pad_token
 from models.ppo.ppo_math import entropy
 from models.ppo.value_model import response_values
+from models.reward.ensemble import Scored
 from models.reward.reward_model import RewardModel
 
-Scorer = Callable[[Sequence[Sequence[Message]], Sequence[str]], Tensor]
-"""Scores (B,) of B responses, as text, to B prompts: a reward model's `score`, or any other function."""
+Scorer = Callable[[Sequence[Sequence[Message]], Sequence[str]], Scored]
+"""Scores of B responses, as text, to B prompts: a reward model's `score`, or any other function."""
 
 LOGPROB_TOLERANCE = 1e-4
 """How far, absolutely and relatively, the sampler's logprobs may be from those of a whole forward pass in float32."""
@@ -60,6 +61,8 @@ class Rollout(NamedTuple):
     """(B, T), the value model's forecast in front of each token; 0 on padding."""
     scores: Tensor
     """(B,), the reward model's score of each response, without any penalty."""
+    disagreement: Tensor
+    """(B,), standard deviation of that score between the reward model's members."""
     ended: Tensor
     """(B,), True where the response ended by itself."""
 
@@ -99,6 +102,7 @@ def collect_rollout(
         return over_microbatches(compute, batch.ids, responses, pad_id=pad_id, device=device, size=microbatch_size)
 
     logprobs, entropies = gather(lambda part: _logprobs_and_entropy(actors.policy, part, sampling.temperature))
+    scored = scorer([prompt.messages for prompt in batch.prompts], text)
     rollout = Rollout(
         prompts=batch.ids,
         responses=responses,
@@ -108,7 +112,8 @@ def collect_rollout(
         entropy=entropies,
         ref_logprobs=gather(lambda part: response_logprobs(actors.reference, part, sampling.temperature)),
         values=gather(lambda part: response_values(actors.value, part)),
-        scores=scorer([prompt.messages for prompt in batch.prompts], text).to(device),
+        scores=scored.score.to(device),
+        disagreement=scored.disagreement.to(device),
         ended=torch.tensor([answer.ended for answer in answers], device=device),
     )
     _check_logprobs(rollout, [answer.logprobs for answer in answers])

@@ -149,8 +149,8 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
     rollout = collect_rollout(
         ground.actors, ground.scorer, ground.validation, config.sampling, seeds=seeds, microbatch_size=config.microbatch_size
     )
-    judge_scores = ground.judge([prompt.messages for prompt in ground.validation.prompts], rollout.text)
-    found = Validation(float(judge_scores.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
+    judged = ground.judge([prompt.messages for prompt in ground.validation.prompts], rollout.text)
+    found = Validation(float(judged.score.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
     if found.kl_k1 <= config.kl_stop and found.judge_score > standing.best_judge_score:
         standing.best_update, standing.best_judge_score = standing.updates, found.judge_score
         standing.best_weights = {name: weight.detach().cpu().clone() for name, weight in learner.policy.named_parameters()}

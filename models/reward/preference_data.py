@@ -1,4 +1,4 @@
-"""Preferences as a reward model reads them: one split of `preferences.parquet`, as tokens, in batches of similar length."""
+"""Preferences as a reward model reads them: one split of `preferences.parquet`, as tokens, the pairs of a ranking together."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,13 +8,18 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.errors import InputError
+from data_contracts.errors import InputError, examples
 from data_contracts.records import PREFERENCE
 from models.language.text import EncodedPair
 from models.reward.reward_model import RewardModel
 
 FILE_NAME = "preferences.parquet"
-COLUMNS = ("comparison_id", "prompt_id", "split", "slice", "prompt", "chosen", "rejected", "probability", "weight")
+COLUMNS = (
+    *("comparison_id", "prompt_id", "split", "slice", "prompt", "chosen", "rejected"),
+    *("probability", "weight", "n_judgments", "tie_probability", "ranking_id", "preference_strength"),
+)
+ROUNDING = 1e-6
+"""How far the shares of a row's judgments may be from adding up."""
 
 
 class Preference(NamedTuple):
@@ -25,8 +30,14 @@ class Preference(NamedTuple):
     chosen: EncodedPair
     rejected: EncodedPair
     probability: float
-    """That an annotator prefers `chosen`, from 0.5 to 1."""
+    """That an annotator prefers `chosen`, from 0.5 to 1, a tie counting half."""
     weight: float
+    tie_probability: float = 0.0
+    n_judgments: int = 1
+    ranking_id: str | None = None
+    """The ranking of several responses that the pair was taken from."""
+    strength: float | None = None
+    """Mean strength of the preference, above 0 where it is for `chosen`; None where nobody said."""
 
     @property
     def length(self) -> int:
@@ -34,18 +45,41 @@ class Preference(NamedTuple):
         return max(len(self.chosen.ids), len(self.rejected.ids))
 
 
+class Group(NamedTuple):
+    """Pairs that are learned from in one forward pass: those of a ranking, or one pair by itself."""
+
+    pairs: list[Preference]
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest sequence."""
+        return max(pair.length for pair in self.pairs)
+
+    @property
+    def n_sequences(self) -> int:
+        """Different sequences, each of which is encoded once."""
+        return len(distinct_sequences(self.pairs)[0])
+
+
 def read_preferences(path: Path) -> list[dict[str, Any]]:
     """The rows of a preferences file, ordered by comparison id.
 
     Raises:
-        InputError: a column is missing.
+        InputError: a column is missing, or a row's shares of judgments do not add up.
     """
-    missing = set(COLUMNS) - set(pq.read_schema(path).names)
-    if missing:
+    if missing := set(COLUMNS) - set(pq.read_schema(path).names):
         raise InputError(f"the preferences have no column {', '.join(sorted(missing))}", where=str(path), remedy="make them anew")
     table: pa.Table = pq.read_table(path, columns=list(COLUMNS)).sort_by(PREFERENCE.key[0])
     rows: list[dict[str, Any]] = table.to_pylist()
+    if wrong := [row["comparison_id"] for row in rows if not _adds_up(row)]:
+        raise InputError(f"the shares of judgments do not add up: {examples(wrong)}", where=str(path), remedy="make the preferences anew")
     return rows
+
+
+def _adds_up(row: dict[str, Any]) -> bool:
+    """Whether the shares for `chosen` and `rejected`, probability and 1 − probability less half the ties, are both 0 or more."""
+    half = row["tie_probability"] / 2
+    return bool(half >= 0 and half - ROUNDING <= row["probability"] <= 1 - half + ROUNDING)
 
 
 def encode_split(rows: Sequence[dict[str, Any]], split: str, model: RewardModel) -> list[Preference]:
@@ -68,7 +102,35 @@ def encode_split(rows: Sequence[dict[str, Any]], split: str, model: RewardModel)
 
 def _encode(row: dict[str, Any], model: RewardModel) -> Preference:
     chosen, rejected = (model.encode(row["prompt"], row[side]) for side in ("chosen", "rejected"))
-    return Preference(row["prompt_id"], row["slice"], chosen, rejected, row["probability"], row["weight"])
+    return Preference(
+        prompt_id=row["prompt_id"],
+        slice=row["slice"],
+        chosen=chosen,
+        rejected=rejected,
+        probability=row["probability"],
+        weight=row["weight"],
+        tie_probability=row["tie_probability"],
+        n_judgments=row["n_judgments"],
+        ranking_id=row["ranking_id"],
+        strength=row["preference_strength"],
+    )
+
+
+def in_groups(preferences: Sequence[Preference]) -> list[Group]:
+    """The pairs of each ranking as one group (Ouyang et al., 2022), every other pair by itself; in the order of their first pairs."""
+    groups: dict[object, list[Preference]] = {}
+    for place, preference in enumerate(preferences):
+        own = place if preference.ranking_id is None else (preference.prompt_id, preference.ranking_id)
+        groups.setdefault(own, []).append(preference)
+    return [Group(pairs) for pairs in groups.values()]
+
+
+def distinct_sequences(pairs: Sequence[Preference]) -> tuple[list[tuple[int, ...]], list[int], list[int]]:
+    """The different sequences of pairs, so that each is encoded once, and where each pair's `chosen` and `rejected` stand in them."""
+    sides = [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]
+    places: dict[tuple[int, ...], int] = {}
+    found = [places.setdefault(tuple(side.ids), len(places)) for side in sides]
+    return list(places), found[: len(pairs)], found[len(pairs) :]
 
 
 def truncation_counts(preferences: Sequence[Preference]) -> dict[str, int]:

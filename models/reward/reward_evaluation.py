@@ -1,101 +1,87 @@
-"""How good a reward model's scores are on preferences that it did not learn from."""
+"""How good a reward model is on preferences that it did not learn from: the rows of the record `reward figure`, part by part."""
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.evaluation.intervals import LEVEL
-from models.randomness import generator
+from data_contracts.records import ALL_SLICES
+from models.evaluation.clusters import Estimate, estimates
+from models.reward.baselines import LengthOnly
+from models.reward.calibration import bins, confidence
 from models.reward.preference_data import Preference, truncation_counts
+from models.reward.reward_figures import FIGURES, Scores, columns_of, probabilities_of, ratio
 
-RESAMPLES = 2000
-"""Bootstrap resamples of prompts behind an interval."""
+OVERALL, SLICE, MARGIN, ANNOTATORS, RELIABILITY = "all", "slice", "margin", "annotators", "reliability"
+QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
+"""Of the pairs by how sure the model is of them."""
+UNANIMOUS, CONTESTED, SINGLE = "unanimous", "contested", "single judgment"
 
-Figures = dict[str, float | int | None]
-Floats = NDArray[np.float64]
-
-
-class Scores(NamedTuple):
-    """Scores of n preferences, each (n,), as trained: their difference is a log-odds."""
-
-    chosen: Floats
-    rejected: Floats
+Rows = list[dict[str, Any]]
 
 
-def evaluate_scores(preferences: Sequence[Preference], scores: Scores) -> dict[str, object]:
-    """The figures of one split, and under `slices` those of each slice; a figure that is undefined is None.
+def evaluate_scores(preferences: Sequence[Preference], scores: Scores, length_only: LengthOnly) -> Rows:
+    """Rows of the record `reward figure`, but for their split.
 
-    n_pairs, n_prompts: how much there is. accuracy: share of the pairs with a probability above one half whose chosen
-    response has the higher score, equal scores count half, with a 95 % bootstrap interval over prompts. log_loss: weighted
-    mean of the soft-label loss that training minimises. length_accuracy: the accuracy of "the longer one wins".
-    score_length_correlation: Pearson's, over responses. prompts_cut, responses_cut: what the length limit took.
+    Parts: all pairs, each slice, quarters of the pairs by the model's certainty, and pairs on which annotators were of one mind or
+    not. Under the grouping `reliability` each bin of similar confidence has what was predicted and what was observed.
     """
-    slices = sorted({p.slice for p in preferences})
-    return {**_figures(preferences, scores), "slices": {name: _slice_figures(name, preferences, scores) for name in slices}}
+    rows: Rows = []
+    for grouping, part, places in _parts(preferences, scores):
+        own, own_scores = [preferences[i] for i in places], Scores(*(column[places] for column in scores))
+        found = estimates(columns_of(own, own_scores, length_only), FIGURES, [p.prompt_id for p in own])
+        counts = {name: Estimate(float(count)) for name, count in truncation_counts(own).items()}
+        rows += _rows(grouping, part, own, {**found, **counts})
+    return rows + _reliability(preferences, scores)
 
 
-def log_loss(margins: Floats, probabilities: Floats, weights: Floats) -> float:
-    """Weighted mean of −p·ln σ(margin) − (1−p)·ln σ(−margin)."""
-    losses = probabilities * np.logaddexp(0, -margins) + (1 - probabilities) * np.logaddexp(0, margins)
-    return float((weights * losses).sum() / weights.sum())
+def as_json(rows: Rows) -> dict[str, Any]:
+    """The rows of one split as one object: the figures of all pairs, and under each grouping those of its parts."""
+    parts: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        part = parts.setdefault(row["grouping"], {}).setdefault(row["part"], {"n_pairs": row["n_pairs"], "n_prompts": row["n_prompts"]})
+        part[row["figure"]] = row["value"]
+        if row["figure"] in FIGURES or row["low"] is not None:
+            part |= {f"{row['figure']}_low": row["low"], f"{row['figure']}_high": row["high"]}
+    groupings = {SLICE: "slices", MARGIN: "margins", ANNOTATORS: "annotators", RELIABILITY: "reliability"}
+    return {**parts[OVERALL][ALL_SLICES], **{name: parts.get(grouping, {}) for grouping, name in groupings.items()}}
 
 
-def clustered_interval(values: Floats, clusters: Sequence[str], seed: int = 0) -> tuple[float, float] | None:
-    """95 % percentile interval of the mean of values (n,) when whole clusters are drawn at random; None for fewer than two."""
-    names, index = np.unique(np.asarray(clusters), return_inverse=True)
-    if len(names) < 2:
-        return None
-    sums, counts = np.bincount(index, weights=values), np.bincount(index)
-    random = generator(seed, "clustered_interval")
-    means = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        drawn = random.integers(len(names), size=len(names))
-        means[i] = sums[drawn].sum() / counts[drawn].sum()
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+def _parts(preferences: Sequence[Preference], scores: Scores) -> Iterator[tuple[str, str, list[int]]]:
+    """Each part with the places of its pairs."""
+    everything = range(len(preferences))
+    yield OVERALL, ALL_SLICES, list(everything)
+    for name in sorted({p.slice for p in preferences}):
+        yield SLICE, name, [i for i in everything if preferences[i].slice == name]
+    order = np.argsort(np.abs(scores.log_odds), kind="stable")
+    for name, places in zip(QUARTERS, np.array_split(order, len(QUARTERS)), strict=True):
+        if len(places):
+            yield MARGIN, name, places.tolist()
+    minds = [_mind(p) for p in preferences]
+    for name in (UNANIMOUS, CONTESTED, SINGLE):
+        if name in minds:
+            yield ANNOTATORS, name, [i for i in everything if minds[i] == name]
 
 
-def _slice_figures(name: str, preferences: Sequence[Preference], scores: Scores) -> Figures:
-    rows = [i for i, preference in enumerate(preferences) if preference.slice == name]
-    return _figures([preferences[i] for i in rows], Scores(scores.chosen[rows], scores.rejected[rows]))
+def _mind(preference: Preference) -> str:
+    """Whether the annotators of a pair were of one mind; a tie beside another verdict is not."""
+    if preference.n_judgments < 2:
+        return SINGLE
+    return UNANIMOUS if preference.probability in (0, 1) else CONTESTED
 
 
-def _figures(preferences: Sequence[Preference], scores: Scores) -> Figures:
-    margins = scores.chosen - scores.rejected
-    probabilities, weights = np.array([p.probability for p in preferences]), np.array([p.weight for p in preferences])
-    chosen_lengths = np.array([p.chosen.response_length for p in preferences])
-    rejected_lengths = np.array([p.rejected.response_length for p in preferences])
-    decided = probabilities > 0.5
-    right = _share_right(margins)[decided]
-    interval = clustered_interval(right, [p.prompt_id for p in preferences if p.probability > 0.5])
-    return {
-        "n_pairs": len(preferences),
-        "n_prompts": len({p.prompt_id for p in preferences}),
-        "accuracy": _mean(right),
-        "accuracy_low": interval[0] if interval else None,
-        "accuracy_high": interval[1] if interval else None,
-        "log_loss": log_loss(margins, probabilities, weights),
-        "length_accuracy": _mean(_share_right(chosen_lengths - rejected_lengths)[decided]),
-        "score_length_correlation": _correlation(
-            np.concatenate([scores.chosen, scores.rejected]), np.concatenate([chosen_lengths, rejected_lengths])
-        ),
-        **truncation_counts(preferences),
-    }
+def _reliability(preferences: Sequence[Preference], scores: Scores) -> Rows:
+    seen = confidence(scores.log_odds, probabilities_of(preferences))
+    places, rows = bins(seen.predicted), []
+    for number, place in enumerate(np.unique(places).tolist(), 1):
+        inside = np.flatnonzero(places == place).tolist()
+        own, weights = [preferences[i] for i in inside], np.array([preferences[i].weight for i in inside])
+        columns = {"weight": weights, "predicted": weights * seen.predicted[inside], "observed": weights * seen.observed[inside]}
+        figures = {name: ratio(name, "weight") for name in ("predicted", "observed")}
+        rows += _rows(RELIABILITY, f"bin {number}", own, estimates(columns, figures, [p.prompt_id for p in own]))
+    return rows
 
 
-def _share_right(margins: Floats) -> Floats:
-    """1 for a margin above 0, one half for none, 0 below."""
-    return (np.sign(margins) + 1) / 2
-
-
-def _mean(values: Floats) -> float | None:
-    return float(values.mean()) if len(values) else None
-
-
-def _correlation(x: Floats, y: Floats) -> float | None:
-    x, y = x - x.mean(), y - y.mean()
-    spread = math.sqrt(float((x * x).sum()) * float((y * y).sum()))
-    return float((x * y).sum()) / spread if spread > 0 else None
+def _rows(grouping: str, part: str, preferences: Sequence[Preference], found: Mapping[str, Estimate]) -> Rows:
+    counts = {"n_pairs": len(preferences), "n_prompts": len({p.prompt_id for p in preferences})}
+    return [{"grouping": grouping, "part": part, "figure": name, **estimate._asdict(), **counts} for name, estimate in found.items()]

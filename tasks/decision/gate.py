@@ -4,8 +4,8 @@ A rule passes when the whole interval of its figure lies on the right side of it
 lies on the wrong side, and otherwise there is not enough evidence: then it says how many prompts would probably be needed.
 """
 
-import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -27,6 +27,8 @@ UNSURE: Final = "not enough evidence"
 WIN_RATE = "win_rate_"
 """Beginning of the figures that compare the policy with an opponent, which follows."""
 Verdict = Literal["pass", "fail", "not enough evidence"]
+Judge = Callable[[str, float | None, tuple[float | None, float | None], float, int], "Rule"]
+"""Judges a rule's figure with its interval by a threshold, from so many units: `above`, `below` and `not_far_above`."""
 
 
 class GateConfig(StageConfig):
@@ -40,6 +42,28 @@ class GateConfig(StageConfig):
     )
     min_reward_accuracy: float = Field(
         default=0.5, ge=0, le=1, description="share of held-out pairs that the reward model must order right"
+    )
+    min_gain_over_length: float = Field(
+        default=0.0,
+        ge=-1,
+        le=1,
+        description="accuracy that the reward model must gain over a model of the responses' lengths alone; −1 does without",
+    )
+    min_length_balanced_accuracy: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="accuracy where longer and shorter responses were chosen equally often; length alone has 0.5 there, and 0 does without",
+    )
+    max_calibration_error: float = Field(
+        default=0.15, ge=0, le=1, description="budget for the mean distance between predicted and observed probabilities; 1 does without"
+    )
+    max_above_human: float = Field(
+        default=0.2,
+        ge=-1,
+        le=1,
+        description="how much more often than a person the reward model may agree with the other annotators: far above people, something "
+        "leaked; 1 does without, as one judgment per comparison has to",
     )
     min_win_rate: float = Field(default=0.5, ge=0, le=1, description="share of prompts on which the held-out judge must prefer the policy")
     max_kl: float = Field(default=20.0, gt=0, description="budget for the KL from the base model, in nats per response")
@@ -102,6 +126,27 @@ def enough_prompts(rule: str, n: int, needed: int) -> Rule:
     return Rule(rule, verdict, float(n), None, None, float(needed), f"{n} held-out prompts where {needed} are asked for")
 
 
+def below(rule: str, figure: float | None, interval: tuple[float | None, float | None], budget: float, n: int) -> Rule:
+    """Judge that a figure keeps a budget: its interval's upper end must not exceed it; arguments as of `above`."""
+    low, high = interval
+    if figure is None or low is None or high is None:
+        return Rule(rule, UNSURE, None, None, None, budget, f"the figure is undefined on {n} units")
+    verdict: Verdict = PASS if high <= budget else FAIL if low > budget else UNSURE
+    return Rule(rule, verdict, figure, low, high, budget, f"{low:.3f} to {high:.3f} against a budget of {budget:g}")
+
+
+def not_far_above(rule: str, figure: float | None, interval: tuple[float | None, float | None], most: float, n: int) -> Rule:
+    """Judge that nothing suspicious is seen: it fails when the whole interval lies above, and is undecided only when undefined."""
+    low, high = interval
+    if figure is None or low is None:
+        return Rule(rule, UNSURE, None, None, None, most, f"the figure is undefined on {n} units: nobody else judged the same comparison")
+    if low > most:
+        return Rule(
+            rule, FAIL, figure, low, high, most, f"{low:.3f}, the lower end, is above {most:g}: has something leaked into the test split?"
+        )
+    return Rule(rule, PASS, figure, low, high, most, f"{low:.3f}, the lower end, is not above {most:g}")
+
+
 def within_budget(kl: float, low: float, high: float, budget: float) -> Rule:
     """Judge that the mean KL from the base model lies within its budget."""
     verdict: Verdict = PASS if high <= budget else FAIL if low > budget else UNSURE
@@ -145,13 +190,29 @@ def data_rules(config: GateConfig, quality: Artifact) -> list[Rule]:
 
 
 def reward_model_rules(config: GateConfig, reward_model: Artifact) -> list[Rule]:
-    """The reward model orders held-out pairs better than a coin."""
-    splits = json.loads(reward_model.file("evaluation.json").read_text())
-    row = splits.get("test") or {"n_prompts": 0}
-    interval = (row.get("accuracy_low"), row.get("accuracy_high"))
+    """The reward model is better than a coin and than length, says probabilities that come true, and is not too good to be true.
+
+    All on the test split. That it is no worse than the champion's reward model is not judged yet.
+    """
+    rows = pq.read_table(reward_model.file("figures.parquet")).to_pylist()
+    figures = {row["figure"]: row for row in rows if row["split"] == "test" and row["grouping"] == ALL_SLICES}
+    n = figures["accuracy"]["n_prompts"]
+
+    def judged(judge: Judge, rule: str, figure: str, threshold: float, without: float | None = None) -> Rule:
+        row = figures[figure]
+        if threshold == without:
+            reason = f"any figure will do: the threshold is {threshold:g}"
+            return Rule(rule, PASS, row["value"], row["low"], row["high"], threshold, reason)
+        return judge(rule, row["value"], (row["low"], row["high"]), threshold, n)
+
     return [
-        enough_prompts("reward_model_has_enough_prompts", row["n_prompts"], config.min_prompts),
-        above("reward_model_orders_pairs", row.get("accuracy"), interval, config.min_reward_accuracy, row["n_prompts"]),
+        enough_prompts("reward_model_has_enough_prompts", n, config.min_prompts),
+        judged(above, "reward_model_orders_pairs", "accuracy", config.min_reward_accuracy),
+        judged(above, "reward_model_beats_a_coin", "log_loss_gain", 0.0),
+        judged(above, "reward_model_beats_length", "accuracy_over_length_only", config.min_gain_over_length, without=-1),
+        judged(above, "reward_model_is_more_than_length", "length_balanced_accuracy", config.min_length_balanced_accuracy, without=0),
+        judged(below, "reward_model_is_calibrated", "ece", config.max_calibration_error, without=1),
+        judged(not_far_above, "reward_model_is_not_above_people", "above_human", config.max_above_human, without=1),
     ]
 
 

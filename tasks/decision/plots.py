@@ -42,6 +42,20 @@ def interval_plot(rows: Sequence[dict[str, Any]], label: str, threshold: float) 
     return _svg(figure, label)
 
 
+def reliability_plot(rows: Sequence[dict[str, Any]]) -> str:
+    """What was observed (`value`, `low`, `high`) by what was predicted (`predicted`), a point per bin; on the diagonal they are equal."""
+    figure, axes = _figure(7.0, 3.4)
+    axes.plot([0.5, 1], [0.5, 1], color=INK, linestyle="--", linewidth=1.2)
+    for row in rows:
+        if row["low"] is not None:
+            axes.plot([row["predicted"]] * 2, [row["low"], row["high"]], color=BLUE, linewidth=2.5, solid_capstyle="round")
+    axes.plot([row["predicted"] for row in rows], [row["value"] for row in rows], "o", color=BLUE, markersize=7)
+    axes.set_xlim(0.48, 1.02)
+    axes.set_xlabel("predicted probability of the response that the reward model favours")
+    axes.set_ylabel("observed")
+    return _svg(figure, "reliability of the reward model's probabilities on the test split")
+
+
 def training_plot(metrics: Sequence[dict[str, Any]]) -> str:
     """Scores and KL over the updates of PPO: the training reward and, where it was asked, the held-out judge."""
     figure, axes = _figure(7.0, 3.2)

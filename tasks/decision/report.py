@@ -14,7 +14,7 @@ from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, file_hash, library_versions, pinned_config
 from data_contracts.records import ALL_SLICES
-from tasks.decision.plots import interval_plot, scatter_plot, training_plot
+from tasks.decision.plots import interval_plot, reliability_plot, scatter_plot, training_plot
 from tasks.decision.quality_tables import quality_content
 from tasks.stage import StageConfig, stage
 
@@ -67,6 +67,7 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "gate": pl.read_parquet(artifacts["gate"].file("gate.parquet")),
         "evaluation": pl.read_parquet(artifacts["evaluation"].file("figures.parquet")),
         "samples": pl.read_parquet(artifacts["evaluation"].file("samples.parquet")),
+        "reward": pl.read_parquet(artifacts["reward_model"].file("figures.parquet")).filter(pl.col("split") == "test"),
         "truth": pl.read_parquet(artifacts["truth"].file("truth.parquet")) if "truth" in artifacts else pl.DataFrame(),
     }
     metrics = [json.loads(line) for line in artifacts["policy"].file("metrics.jsonl").read_text().splitlines()]
@@ -79,6 +80,7 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "evaluation": tables["evaluation"].to_dicts(),
         "truth": true_figures(tables["truth"]) if "truth" in artifacts else [],
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
+        "reward_parts": reward_parts(tables["reward"]),
         "preferences": artifacts["preferences"].manifest.headline,
         "aggregation": artifacts["aggregation"].manifest.headline,
         "flagged": pl.read_parquet(artifacts["aggregation"].file("flagged_annotators.parquet")).to_dicts(),
@@ -107,6 +109,20 @@ def true_figures(truth: pl.DataFrame) -> list[dict[str, Any]]:
 JUDGES = {"reward_model": "reward model", "judge": "held-out judge"}
 
 
+def reward_parts(reward: pl.DataFrame) -> list[dict[str, Any]]:
+    """The reward model's accuracy and log loss on each part of the test split."""
+    parts = reward.filter(pl.col("grouping").is_in(["slice", "margin", "annotators"]) & pl.col("figure").is_in(["accuracy", "log_loss"]))
+    index = ["grouping", "part", "n_pairs"]
+    return parts.pivot("figure", index=index, values=["value", "low", "high"]).to_dicts()
+
+
+def reliability(reward: pl.DataFrame) -> list[dict[str, Any]]:
+    """One row per bin of the reliability diagram: what was predicted, and what was observed with its interval."""
+    bins = reward.filter(pl.col("grouping") == "reliability")
+    predicted = bins.filter(pl.col("figure") == "predicted").select("part", predicted="value")
+    return bins.filter(pl.col("figure") == "observed").join(predicted, on="part", maintain_order="left").to_dicts()
+
+
 def plots(tables: dict[str, pl.DataFrame], metrics: list[dict[str, Any]]) -> dict[str, str]:
     """The plots as inline SVG, by name."""
     evaluation, annotators, truth = tables["evaluation"], tables["annotators"], tables["truth"]
@@ -115,6 +131,7 @@ def plots(tables: dict[str, pl.DataFrame], metrics: list[dict[str, Any]]) -> dic
             evaluation.filter(pl.col("figure") == "win_rate_reference").to_dicts(), "win rate against the base model", 0.5
         ),
         "training": training_plot(metrics),
+        "reliability": reliability_plot(reliability(tables["reward"])),
         "annotators": scatter_plot(annotators.to_dicts(), "n_judgments", "majority_agreement", "judgments", "agreement with the majority"),
     }
     if not truth.is_empty():

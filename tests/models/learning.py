@@ -18,6 +18,7 @@ from models.ppo.rollout import Actors, Scorer
 from models.ppo.train_policy import Ground
 from models.ppo.value_model import load_value_model
 from models.progress import Progress
+from models.reward.ensemble import Scored
 from models.reward.reward_model import new_reward_model
 from tests.models.conftest import sentences, user
 
@@ -56,9 +57,14 @@ def ground_of(model: Path, config: PPOConfig, scorer: Scorer, *, prompts: int = 
     return learner, Ground(actors, scorer, scorer, encoded, encoded if config.validation_prompts else None)
 
 
-def length_score(_: Sequence[object], responses: Sequence[str]) -> torch.Tensor:
+def agreed(scores: torch.Tensor) -> Scored:
+    """Scores on which nobody disagrees."""
+    return Scored(scores, torch.zeros_like(scores))
+
+
+def length_score(_: Sequence[object], responses: Sequence[str]) -> Scored:
     """A score that nothing hides: how many characters the response has."""
-    return torch.tensor([float(len(response)) for response in responses])
+    return agreed(torch.tensor([float(len(response)) for response in responses]))
 
 
 def write_inputs(root: Path, model: Path, *, prompts: int = 20, splits: Sequence[str] = SPLITS) -> dict[str, Path]:

@@ -65,11 +65,12 @@ def test_pretraining(tmp_path: Path) -> None:
 
 
 def test_reward_model(tmp_path: Path, chat_model: Path) -> None:
-    rows = test_train_reward_model.planted_rows(2400)
+    rows = test_train_reward_model.planted_rows(2400, ties=0.1)
+    ensemble = {"members": 3, "combination": "uncertainty_weighted", "likelihood": "davidson"}
     folders = [tmp_path / name for name in ("whole", "killed")]
     for folder in folders:
         folder.mkdir()
-    jobs = [test_train_reward_model.make_job(folder, chat_model, rows, epochs=6, batch_size=8) for folder in folders]
+    jobs = [test_train_reward_model.make_job(folder, chat_model, rows, epochs=6, batch_size=8, **ensemble) for folder in folders]
     expected = unbroken("train_reward_model", jobs[0], tmp_path)
     assert len(expected) >= 8
     assert killed_twice("train_reward_model", jobs[1], tmp_path) == expected

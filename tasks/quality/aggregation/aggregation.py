@@ -160,13 +160,21 @@ def aggregated_table(votes: pl.DataFrame, counted: Verdicts, probabilities: Floa
     """One row per comparison, by id."""
     n = counted.n_comparisons
     a, tie, b = probabilities.T
-    return votes.select(pl.col("comparison_id").unique().sort()).with_columns(
+    table = votes.select(pl.col("comparison_id").unique().sort()).with_columns(
         probability_a=pl.Series(a, dtype=pl.Float64),
         probability_b=pl.Series(b, dtype=pl.Float64),
         probability_tie=pl.Series(tie, dtype=pl.Float64),
         n_judgments=pl.Series(np.bincount(counted.comparison, minlength=n), dtype=pl.Int64),
         weight=pl.Series(np.bincount(counted.comparison, counted.weight, n), dtype=pl.Float64),
     )
+    heard = votes.filter(pl.col("annotator").is_in(np.unique(counted.annotator)))
+    return table.join(strengths(heard), on="comparison_id", how="left", maintain_order="left")
+
+
+def strengths(votes: pl.DataFrame) -> pl.DataFrame:
+    """By comparison strength_a, the mean strength of the votes that have one: above 0 where it is for a, a tie being 0."""
+    direction = pl.col("verdict").replace_strict({"a": 1.0, "b": -1.0, "tie": 0.0}, return_dtype=pl.Float64)
+    return votes.group_by("comparison_id").agg(strength_a=(direction * pl.col("preference_strength")).mean())
 
 
 aggregation_stage = stage("aggregation")(aggregate_judgments)

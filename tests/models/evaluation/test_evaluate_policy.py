@@ -23,7 +23,7 @@ CONFIG = EvaluationConfig(sampling=SAMPLING, resamples=200)
 
 def sample(number: int, judge_score: float, *, score: float = 0.0, part: str = "a", kl: float | None = 0.0, text: str = "x y") -> Sample:
     prompt = Prompt(f"prompt-{number}", part, [{"role": "user", "content": "?"}])
-    return Sample(prompt, Response([1] * (number + 1), [0.0] * (number + 1), number % 2 == 0, text), score, judge_score, kl)
+    return Sample(prompt, Response([1] * (number + 1), [0.0] * (number + 1), number % 2 == 0, text), score, number / 2, judge_score, kl)
 
 
 def figures_of(**samples: list[Sample]) -> dict[tuple[object, object], dict[str, object]]:
@@ -47,6 +47,7 @@ def test_figures_by_hand() -> None:
     assert value["all", "kl_k1_reference"] == 0
     assert value["all", "score"] == 1.5
     assert value["all", "judge_score_champion"] == 9
+    assert value["all", "disagreement"] == (0 + 0.5 + 1 + 1.5) / 4
     assert value["all", "response_length"] == 2.5
     assert value["b", "ended_share"] == 0.5
     assert {key: row["n"] for key, row in figures.items()}["b", "win_rate_reference"] == 2
@@ -92,7 +93,7 @@ def test_the_job_samples_scores_and_compares(inputs: dict[str, Path], tmp_path: 
     assert "win_rate_champion" not in headline
     judge = load_reward_model(inputs["judge"] / "model")
     for row in rows:  # a score does not depend on what else was scored
-        assert row["judge_score"] == pytest.approx(judge.score([row["prompt"]], [row["response"]]).item(), abs=1e-5)
+        assert row["judge_score"] == pytest.approx(judge.score([row["prompt"]], [row["response"]]).score.item(), abs=1e-5)
     assert all(row["kl_k1"] == 0 for row in rows if row["model"] == "reference")
     assert sum(row["kl_k1"] for row in rows) / 4 == pytest.approx(headline["kl_k1"])
     assert run(again) == headline

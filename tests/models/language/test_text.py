@@ -15,6 +15,7 @@ from models.language.text import (
     encode_prompt,
     encode_response,
     end_token,
+    flush_left,
     load_tokenizer,
     pad_left,
     pad_right,
@@ -118,6 +119,12 @@ def test_padding_by_hand() -> None:
     assert right.mask.tolist() == [[True, True, True], [True, False, False]]
     assert right.position_ids.tolist() == [[0, 1, 2], [0, 0, 0]]
     assert left.ids.dtype == torch.long
+
+
+def test_flushed_left_is_padded_right() -> None:
+    rows = [[5, 6, 7], [8], [9, 0]]
+    for found, expected in zip(flush_left(pad_left(rows, 0)), pad_right(rows, 0), strict=True):
+        assert found.tolist() == expected.tolist()
 
 
 def test_directory_without_tokenizer(tmp_path: Path) -> None:

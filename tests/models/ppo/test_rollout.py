@@ -118,6 +118,16 @@ def test_a_value_model_from_the_reward_model_forecasts_its_score_at_the_end(chat
     torch.testing.assert_close(value.state_dict(), scored.state_dict(), rtol=0, atol=0)
 
 
+def test_a_value_model_from_an_ensemble_starts_from_its_combined_score(chat_model: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    new_reward_model(chat_model, 64, members=3, combination="worst_case").save(tmp_path / "model")
+    config = ppo_config(value_from="reward_model")
+    value = load_value_model(config, tmp_path / "model", chat_model, load_tokenizer(chat_model), torch.device("cpu"))
+    hidden = torch.randn(2, 3, value.backbone.config.hidden_size)
+    expected = (hidden @ value.head.weight.T).amin(-1)  # new heads have no bias, and are not normalised
+    torch.testing.assert_close(value.scalar(hidden), expected)
+
+
 @pytest.mark.parametrize(("other", "why"), [("bert_model", "encoder"), ("stories", "vocabulary")])
 def test_a_reward_model_that_cannot_be_a_value_model_is_refused(
     other: str, why: str, chat_model: Path, tmp_path: Path, request: pytest.FixtureRequest

@@ -20,8 +20,9 @@ from models.language.text import Message, encode_prompt, encode_response, load_t
 from models.ppo.rollout import Scorer
 from models.ppo.train_policy import Standing, run, train
 from models.progress import Progress
+from models.reward.ensemble import Scored
 from tests.models.conftest import sentences, user
-from tests.models.learning import ground_of, length_score, make_job, ppo_config, some_prompts, write_inputs
+from tests.models.learning import agreed, ground_of, length_score, make_job, ppo_config, some_prompts, write_inputs
 from tests.models.test_resume import killed_twice, unbroken
 
 SILENT = Progress(None)
@@ -52,7 +53,7 @@ def is_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 def judge_that_prefers(update: int) -> Scorer:
     """A judge that gives its n-th batch of responses, which is the n-th validation, 1 if n is the update's and 0 otherwise."""
     calls = iter(range(1_000))
-    return lambda _, responses: torch.full((len(responses),), float(next(calls) == update))
+    return lambda _, responses: agreed(torch.full((len(responses),), float(next(calls) == update)))
 
 
 @pytest.mark.parametrize("best", [0, 1, 3])
@@ -70,7 +71,7 @@ def test_the_update_that_the_judge_likes_best_is_kept(best: int, chat_model: Pat
 def test_an_update_beyond_the_kl_budget_is_not_chosen(chat_model: Path, tmp_path: Path) -> None:
     # The judge likes later updates better, but every one after the base model has left the budget.
     calls = iter(range(1_000))
-    rising: Scorer = lambda _, responses: torch.full((len(responses),), float(next(calls)))  # noqa: E731
+    rising: Scorer = lambda _, responses: agreed(torch.full((len(responses),), float(next(calls))))  # noqa: E731
     kept, standing = train_small(chat_model, tmp_path, judge=rising, validation_every=1, learning_rate=0.05, kl_stop=1e-3)
     assert standing.best_update == 0
     assert is_same(kept, weights_of(chat_model))
@@ -99,9 +100,9 @@ def test_every_rollout_draws_new_random_numbers(chat_model: Path, tmp_path: Path
     # The same single prompt and, without a learning rate, the same policy: only the random numbers can differ.
     config, seen = ppo_config(validation_prompts=0), set[str]()
 
-    def remember(_: Sequence[object], responses: Sequence[str]) -> torch.Tensor:
+    def remember(_: Sequence[object], responses: Sequence[str]) -> Scored:
         seen.update(responses)
-        return torch.ones(len(responses))
+        return agreed(torch.ones(len(responses)))
 
     learner, ground = ground_of(chat_model, config, remember, prompts=1)
     still = config.model_copy(update={"learning_rate": 0.0, "value_learning_rate": 0.0})
@@ -113,9 +114,9 @@ def test_the_first_pass_answers_every_prompt_once(chat_model: Path, tmp_path: Pa
     # By hand: two rollouts of 8 episodes are one pass over 16 prompts.
     seen: list[str] = []
 
-    def remember(prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> torch.Tensor:
+    def remember(prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Scored:
         seen.extend(messages[0]["content"] for messages in prompts)
-        return torch.ones(len(responses))
+        return agreed(torch.ones(len(responses)))
 
     _, standing = train_small(chat_model, tmp_path, remember, updates=2, validation_prompts=0)
     assert standing.updates == 2
@@ -142,7 +143,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, chat_model: Path,
     expected, whole = train_small(chat_model, tmp_path / "whole", **options)
     calls = iter(range(1_000))
 
-    def until_killed(prompts: Sequence[object], responses: Sequence[str]) -> torch.Tensor:
+    def until_killed(prompts: Sequence[object], responses: Sequence[str]) -> Scored:
         if next(calls) == killed_at:
             raise StoppedError
         return length_score(prompts, responses)
@@ -207,7 +208,7 @@ def test_a_split_without_prompts_is_an_input_error(chat_model: Path, tmp_path: P
 # A known answer: the reward is the share of one word, which PPO must raise far above the base model's, at a bounded KL.
 
 
-def share_of_good(_: Sequence[object], responses: Sequence[str]) -> torch.Tensor:
+def share_of_good(_: Sequence[object], responses: Sequence[str]) -> Scored:
     return torch.tensor([4 * text.split().count("good") / max(1, len(text.split())) for text in responses])
 
 

@@ -1,28 +1,26 @@
-"""Training the reward model. Oracles: the loss by hand, finite differences, a planted preference."""
+"""Training the reward model. Oracle: a planted preference."""
 
 import json
-import math
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
-from accelerate import Accelerator
 
 from data_contracts.errors import InputError
-from data_contracts.records import PREFERENCE
+from data_contracts.records import PREFERENCE, REWARD_FIGURE
 from models.configs import RewardModelConfig
 from models.job import Job
 from models.progress import Progress
 from models.reward.preference_data import encode_split, read_preferences
 from models.reward.reward_model import RewardModel, load_reward_model, new_reward_model
-from models.reward.train_reward_model import accumulate_gradients, bradley_terry_loss, run
+from models.reward.train_reward_model import run
 from tests.models.conftest import sentences, user
 
 SPLITS = ("train", "train", "train", "validation", "test", "judge")
 
 
-def planted_rows(count: int, *, swapped: bool = False) -> list[dict[str, object]]:
+def planted_rows(count: int, *, swapped: bool = False, ties: float = 0.0) -> list[dict[str, object]]:
     """Preferences for the response that ends in `good` over the one that ends in `bad`."""
     prompts, endings = sentences(count), sentences(count, seed=1)
     return [
@@ -30,7 +28,7 @@ def planted_rows(count: int, *, swapped: bool = False) -> list[dict[str, object]
             "comparison_id": f"c{i:04d}", "prompt_id": f"p{i // 2}", "split": SPLITS[(i // 2) % len(SPLITS)], "slice": f"s{i % 2}",
             "prompt": user(prompts[i]), "chosen": f"{endings[i]} {'bad' if swapped else 'good'}",
             "rejected": f"{endings[i]} {'good' if swapped else 'bad'}", "probability": 0.1 if swapped else 0.9, "weight": 1.0 + i % 3,
-            "n_judgments": 3, "tie_probability": 0.0,
+            "n_judgments": 3, "tie_probability": ties,
         }
         for i in range(count)
     ]  # fmt: skip
@@ -53,32 +51,6 @@ def encoded(tmp_path: Path, base_model: Path, rows: list[dict[str, object]]) -> 
     return model, encode_split(read_preferences(job.input("preferences", "preferences.parquet")), "train", model)
 
 
-def test_loss_by_hand_and_its_gradient_by_finite_differences() -> None:
-    margins = torch.tensor([0.0, 2.0, -1.0], dtype=torch.float64, requires_grad=True)
-    probabilities, weights = torch.tensor([1.0, 0.75, 0.5], dtype=torch.float64), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    expected = math.log(2) + 2 * (0.75 * math.log(1 + math.exp(-2)) + 0.25 * math.log(1 + math.exp(2)))
-    expected += 3 * (0.5 * math.log(1 + math.exp(1)) + 0.5 * math.log(1 + math.exp(-1)))
-    assert bradley_terry_loss(margins, probabilities, weights).item() == pytest.approx(expected)
-    assert torch.autograd.gradcheck(lambda m: bradley_terry_loss(m, probabilities, weights), margins)
-
-
-def gradients(model: RewardModel, pairs: list, budget: int) -> torch.Tensor:  # type: ignore[type-arg]
-    model.zero_grad()
-    accumulate_gradients(model, Accelerator(), pairs, budget)
-    return torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])
-
-
-def test_one_batch_of_eight_equals_eight_of_one(chat_model: Path, tmp_path: Path) -> None:
-    model, pairs = encoded(tmp_path, chat_model, planted_rows(24))
-    torch.testing.assert_close(gradients(model, pairs[:8], 100_000), gradients(model, pairs[:8], 1), atol=1e-6, rtol=1e-4)
-
-
-def test_swapped_sides_with_the_opposite_probability_are_the_same(chat_model: Path, tmp_path: Path) -> None:
-    model, pairs = encoded(tmp_path, chat_model, planted_rows(24))
-    _, swapped = encoded(tmp_path, chat_model, planted_rows(24, swapped=True))
-    torch.testing.assert_close(gradients(model, pairs[:8], 100_000), gradients(model, swapped[:8], 100_000), atol=1e-6, rtol=1e-4)
-
-
 def test_learns_a_planted_preference(chat_model: Path, tmp_path: Path) -> None:
     job = make_job(tmp_path, chat_model, planted_rows(240), epochs=6, learning_rate=3e-3, batch_size=16)
     headline = run(job)
@@ -87,13 +59,39 @@ def test_learns_a_planted_preference(chat_model: Path, tmp_path: Path) -> None:
     evaluation = json.loads((job.output / "evaluation.json").read_text())
     assert list(evaluation) == ["train", "validation", "test"]
     assert set(evaluation["test"]["slices"]) == {"s0", "s1"}
+    figures = pq.read_table(job.output / "figures.parquet")
+    assert figures.schema.equals(REWARD_FIGURE.schema)
+    told = {(row["split"], row["figure"]): row["value"] for row in figures.to_pylist() if row["grouping"] == "all"}
+    assert told["test", "accuracy"] == evaluation["test"]["accuracy"] == headline["accuracy"]
+    assert 0 < told["test", "temperature"] == told["validation", "temperature"]
+    assert told["validation", "calibrated_log_loss"] <= told["validation", "log_loss"]  # it was fitted there
     model = load_reward_model(job.output / "model")
-    good, bad = model.score([user("clean my lamp")] * 2, ["wipe it good", "wipe it bad"])
+    good, bad = model.score([user("clean my lamp")] * 2, ["wipe it good", "wipe it bad"]).score
     assert good > bad
     _, train = encoded(tmp_path, chat_model, planted_rows(240))
     scores = model.score_encoded([side.ids for pair in train for side in (pair.chosen, pair.rejected)])
     assert float(scores.mean()) == pytest.approx(0, abs=1e-4)
     assert float(scores.std(correction=0)) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("combination", ["mean", "worst_case"])
+def test_an_ensemble_is_evaluated_by_the_score_that_it_is_stored_with(combination: str, chat_model: Path, tmp_path: Path) -> None:
+    rows = planted_rows(120)
+    settings = {"members": 3, "combination": combination, "likelihood": "rao_kupper", "learning_rate": 3e-3, "batch_size": 16}
+    job = make_job(tmp_path, chat_model, rows, **settings)
+    headline = run(job)
+    model = load_reward_model(job.output / "model")
+    assert (model.settings.members, model.settings.combination) == (3, combination)
+    tested = [row for row in rows if row["split"] == "test"]
+    chosen, rejected = (model.score([row["prompt"] for row in tested], [row[side] for row in tested]) for side in ("chosen", "rejected"))
+    assert headline["accuracy"] == pytest.approx(float((chosen.score > rejected.score).double().mean()))
+    assert float(chosen.disagreement.min()) > 0
+    _, train = encoded(tmp_path, chat_model, rows)
+    scores = model.score_encoded([side.ids for pair in train for side in (pair.chosen, pair.rejected)])
+    assert scores.mean(0).tolist() == pytest.approx([0] * 3, abs=1e-4)
+    assert scores.std(0, correction=0).tolist() == pytest.approx([1] * 3, abs=1e-4)
+    metrics = [json.loads(line) for line in (job.output / "metrics.jsonl").read_text().splitlines()]
+    assert len(next(row for row in metrics if "epoch" in row)["tie_parameter"]) == 3
 
 
 def test_best_epoch_is_kept(chat_model: Path, tmp_path: Path) -> None:
@@ -122,6 +120,13 @@ def test_a_judge_learns_from_its_own_split(chat_model: Path, tmp_path: Path) -> 
     job = make_job(tmp_path, chat_model, planted_rows(60), split="judge", epochs=1)
     run(job)
     assert list(json.loads((job.output / "evaluation.json").read_text())) == ["judge", "validation", "test"]
+
+
+def test_shares_that_do_not_add_up_are_named(chat_model: Path, tmp_path: Path) -> None:
+    rows = planted_rows(12)
+    rows[3]["tie_probability"] = 0.5  # 0.9 for `chosen` with half of the ties leaves −0.15 for the other
+    with pytest.raises(InputError, match="do not add up: c0003"):
+        run(make_job(tmp_path, chat_model, rows))
 
 
 def test_missing_column_is_named(chat_model: Path, tmp_path: Path) -> None:

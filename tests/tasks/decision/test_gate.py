@@ -3,10 +3,26 @@
 import math
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from data_contracts.artifact_store import Artifact
 from data_contracts.home import Home
-from tasks.decision.gate import FAIL, PASS, UNSURE, GateConfig, Rule, above, data_rules, enough_prompts, overall, within_budget
+from data_contracts.manifest import Identity
+from data_contracts.records import REWARD_FIGURE
+from tasks.decision.gate import (
+    FAIL,
+    PASS,
+    UNSURE,
+    GateConfig,
+    Rule,
+    above,
+    data_rules,
+    enough_prompts,
+    overall,
+    reward_model_rules,
+    within_budget,
+)
 from tests.tasks.deliveries import deliver, row
 from tests.tasks.quality.measuring import measured_quality
 
@@ -59,3 +75,89 @@ def test_one_failure_fails_and_one_doubt_leaves_it_open() -> None:
     assert overall(rules(PASS, PASS)) == PASS
     assert overall(rules(PASS, UNSURE)) == UNSURE
     assert overall(rules(UNSURE, FAIL, PASS)) == FAIL
+
+
+# The reward model's rules: a good one's figures, and what happens when one of them is bad.
+
+GOOD = {
+    "accuracy": (0.7, 0.65, 0.75),
+    "log_loss_gain": (0.1, 0.05, 0.15),
+    "accuracy_over_length_only": (0.15, 0.1, 0.2),
+    "length_balanced_accuracy": (0.7, 0.65, 0.75),
+    "ece": (0.04, 0.02, 0.09),
+    "above_human": (-0.05, -0.1, 0.0),
+}
+Interval = tuple[float | None, float | None, float | None]
+
+
+def reward_model(home: Home, n_prompts: int = 100, **changes: Interval) -> Artifact:
+    """An artifact with these figures on the test split, beside others that no rule may look at."""
+
+    def write(directory: Path) -> dict[str, int]:
+        figures = {**GOOD, **changes}
+        rows: list[dict[str, object]] = [
+            {"split": split, "grouping": grouping, "part": part, "figure": name, "value": value, "low": low, "high": high,
+             "n_pairs": 2 * n_prompts, "n_prompts": n_prompts}
+            for split, grouping, part, found in (
+                ("train", "all", "all", dict.fromkeys(GOOD, (0.0, 0.0, 0.0))),
+                ("test", "all", "all", figures),
+                ("test", "slice", "code", dict.fromkeys(GOOD, (0.0, 0.0, 0.0))),
+            )
+            for name, (value, low, high) in found.items()
+        ]  # fmt: skip
+        pq.write_table(REWARD_FIGURE.table(rows), directory / "figures.parquet")
+        return {}
+
+    return home.artifacts.make(Identity(kind="reward_model", code_version=str(changes) + str(n_prompts)), write).artifact
+
+
+def not_passed(artifact: Artifact, **config: float) -> dict[str, str]:
+    return {
+        rule.rule.removeprefix("reward_model_"): rule.verdict
+        for rule in reward_model_rules(GateConfig(**config), artifact)
+        if rule.verdict != PASS
+    }  # type: ignore[arg-type]
+
+
+def test_a_good_reward_model_passes_every_rule(tmp_path: Path) -> None:
+    rules = reward_model_rules(GateConfig(), reward_model(Home(tmp_path)))
+    assert {rule.verdict for rule in rules} == {PASS}
+    assert len(rules) == 7
+    assert all(rule.reason for rule in rules)
+
+
+@pytest.mark.parametrize(
+    ("figure", "interval", "rule", "verdict"),
+    [
+        ("accuracy", (0.45, 0.42, 0.48), "orders_pairs", FAIL),
+        ("accuracy", (0.52, 0.45, 0.6), "orders_pairs", UNSURE),
+        ("log_loss_gain", (-0.2, -0.3, -0.1), "beats_a_coin", FAIL),  # sure of itself, and wrong
+        ("accuracy_over_length_only", (-0.1, -0.2, -0.05), "beats_length", FAIL),
+        ("length_balanced_accuracy", (0.5, 0.45, 0.55), "is_more_than_length", UNSURE),
+        ("length_balanced_accuracy", (None, None, None), "is_more_than_length", UNSURE),  # all responses are of one length
+        ("ece", (0.3, 0.25, 0.35), "is_calibrated", FAIL),
+        ("ece", (0.12, 0.1, 0.2), "is_calibrated", UNSURE),
+        ("above_human", (0.3, 0.25, 0.35), "is_not_above_people", FAIL),
+        ("above_human", (None, None, None), "is_not_above_people", UNSURE),  # one judgment per comparison
+    ],
+)
+def test_each_rule_looks_at_its_figure(tmp_path: Path, figure: str, interval: Interval, rule: str, verdict: str) -> None:
+    assert not_passed(reward_model(Home(tmp_path), **{figure: interval})) == {rule: verdict}
+
+
+def test_what_is_not_surely_too_good_is_not_suspected(tmp_path: Path) -> None:
+    artifact = reward_model(Home(tmp_path), above_human=(0.3, 0.1, 0.5))
+    assert not_passed(artifact) == {}
+    assert "leaked" in reward_model_rules(GateConfig(max_above_human=0.05), artifact)[-1].reason
+
+
+def test_few_prompts_leave_a_reward_model_undecided(tmp_path: Path) -> None:
+    assert not_passed(reward_model(Home(tmp_path), n_prompts=29)) == {"has_enough_prompts": UNSURE}
+
+
+def test_thresholds_at_their_end_do_without(tmp_path: Path) -> None:
+    nothing: Interval = (None, None, None)
+    names = ("accuracy_over_length_only", "length_balanced_accuracy", "ece", "above_human")
+    artifact = reward_model(Home(tmp_path), **dict.fromkeys(names, nothing))
+    assert len(not_passed(artifact)) == 4
+    assert not_passed(artifact, min_gain_over_length=-1, min_length_balanced_accuracy=0, max_calibration_error=1, max_above_human=1) == {}

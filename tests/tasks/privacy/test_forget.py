@@ -107,7 +107,7 @@ def night(home: Home) -> dict[str, Artifact]:
     prompts = pq.read_table(found["preferences"].file("prompts.parquet")).to_pylist()
     samples = [
         {name: one[name] for name in ("prompt_id", "slice", "prompt")}
-        | {"model": "policy", "response": "Mine.", "n_tokens": 2, "ended": True, "score": 0.0}
+        | {"model": "policy", "response": "Mine.", "n_tokens": 2, "ended": True, "score": 0.0, "disagreement": 0.0}
         for one in prompts
     ]
     found["evaluation"] = make(home, "evaluation", {"samples.parquet": SAMPLE.table(samples)}, policy=found["policy"])

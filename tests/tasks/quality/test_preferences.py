@@ -18,7 +18,7 @@ from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tasks.quality.aggregation.aggregation import AggregationConfig, aggregate_judgments
 from tasks.quality.preferences import PreferencesConfig, build_preferences, split_of
-from tests.tasks.deliveries import SHARED, deliver, deliver_files, needs_llmfao, needs_pandalm, row, swapped
+from tests.tasks.deliveries import SHARED, deliver, deliver_files, needs_llmfao, needs_pandalm, row, swapped, write_rows
 
 TRAIN_ONLY = PreferencesConfig(train=1, validation=0, test=0, judge=0)
 
@@ -56,6 +56,35 @@ def test_votes_become_probability_ties_and_weight(home: Home) -> None:
     assert (third["probability"], third["n_judgments"]) == (1, 3)
     assert [one["weight"] for one in (first, second, third)] == [4 / 3, 2 / 3, 3 / 3]
     assert first["prompt"] == [{"role": "user", "content": "p1"}]
+
+
+def test_strength_is_the_mean_of_the_votes_that_have_one_towards_the_chosen_response(home: Home) -> None:
+    strengths = {1: (2.0, 1.0, 1.0), 2: (None, 3.0, None), 3: (None, None, None)}
+    verdicts = {1: ("a", "a", "b"), 2: ("b", "tie", "b"), 3: ("a", "a", "b")}
+    rows = [
+        {**one, "preference_strength": strength}
+        for comparison in strengths
+        for one, strength in zip(votes(comparison, *verdicts[comparison]), strengths[comparison], strict=True)
+    ]
+    rows += [{**one, "preference_strength": 4.0} for one in votes(4, "b", "b", "a")]
+    deliver(home, rows)
+    found = [one["preference_strength"] for one in read(build(home))]
+    assert found == [pytest.approx((2 + 1 - 1) / 3), 0, None, pytest.approx((4 + 4 - 4) / 3)]
+
+
+def test_the_pairs_of_a_ranking_carry_its_name_and_count_as_one_comparison(home: Home, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "Name a colour.", "responses": ["Seven.", "Blue.", "Red."], "ranks": [3, 1, 2], "ranking_id": "r1"},
+        {"prompt": "Name a fish.", "responses": ["Cod.", "Dog."], "ranks": [1, 2], "ranking_id": "r2"},
+    ]
+    deliver_files(home, write_rows(tmp_path / "rankings.jsonl", rows), "people", "rankings")
+    deliver(home, votes(7, "a"))
+    found = read(build(home))
+    weights: dict[str | None, list[float]] = {}
+    for one in found:
+        weights.setdefault(one["ranking_id"], []).append(one["weight"])
+    # By hand: three pairs at a third, one at 1, one by itself at 1; their mean is 3/5.
+    assert weights == {"people/r1": [pytest.approx(5 / 9)] * 3, "people/r2": [pytest.approx(5 / 3)], None: [pytest.approx(5 / 3)]}
 
 
 def test_every_comparison_is_a_preference_or_excluded_with_a_reason(home: Home) -> None:
