@@ -164,6 +164,8 @@ AGGREGATED = RecordKind(
         Column("probability_b", FLOAT, "posterior probability that response b is the preferred one"),
         Column("probability_tie", FLOAT, "posterior probability that neither is; of the majority the share of ties, and so on"),
         Column("n_judgments", INT, "judgments that counted; 0 where all were of annotators whom the recipe excludes"),
+        Column("n_a", INT, "those of them that are for response a"),
+        Column("n_b", INT, "those of them that are for response b; what is left are ties"),
         Column("weight", FLOAT, "sum of those judgments' weights, each 1 or the weight that the recipe gives to a flagged annotator's"),
         Column(
             "strength_a",
@@ -229,6 +231,8 @@ PREFERENCE = RecordKind(
             "weight of the row in training: the weight of its judgments over the pairs of its ranking, with mean 1 in its split",
         ),
         Column("n_judgments", INT, "judgments behind the row"),
+        Column("n_chosen", INT, "those of them that are for `chosen`, which may be the fewer where their annotators are the more reliable"),
+        Column("n_rejected", INT, "those of them that are for `rejected`; what is left are ties"),
         Column("tie_probability", FLOAT, "posterior probability, from 0 to 1, that neither response is preferred"),
         Column("ranking_id", TEXT, "the ranking of several responses that the pair was taken from, else null", nullable=True),
         Column(

@@ -13,8 +13,6 @@ Floats = NDArray[np.float64]
 
 STEEPEST = 20.0
 """Largest log-odds per standard deviation of length difference; a length that decides everything would have no finite one."""
-WHOLE = 1e-6
-"""How far from a whole number a count of judgments may be."""
 
 
 class LengthOnly(NamedTuple):
@@ -55,16 +53,14 @@ def fit_length_only(preferences: Sequence[Preference]) -> LengthOnly:
 
 
 def left_out(preference: Preference, favourite: float) -> LeftOut:
-    """Leave-one-out agreement of one comparison's judgments, as far as its shares are counts of judgments.
+    """Leave-one-out agreement of one comparison's judgments; a single one has no others to agree with.
 
     Args:
-        preference: its n_judgments and shares give the counts; shares that are no counts, such as a model's estimates, give nothing.
+        preference: its counts of judgments for either response.
         favourite: above 0 where the model favours `chosen`, below 0 where it favours `rejected`.
     """
-    n, half = preference.n_judgments, preference.tie_probability / 2
-    counts = [n * (preference.probability - half), n * (1 - preference.probability - half)]
-    chosen, rejected = map(round, counts)
-    if n < 2 or max(abs(counts[0] - chosen), abs(counts[1] - rejected)) > n * WHOLE:
+    chosen, rejected = preference.n_chosen, preference.n_rejected
+    if preference.n_judgments < 2:
         return LeftOut(0, 0.0, 0.0)
     people = model = 0.0
     for vote, count, others in ((1, chosen, chosen - 1 - rejected), (-1, rejected, chosen - rejected + 1)):

@@ -16,7 +16,7 @@ from models.reward.reward_model import RewardModel
 FILE_NAME = "preferences.parquet"
 COLUMNS = (
     *("comparison_id", "prompt_id", "split", "slice", "prompt", "chosen", "rejected"),
-    *("probability", "weight", "n_judgments", "tie_probability", "ranking_id", "preference_strength"),
+    *("probability", "weight", "n_judgments", "n_chosen", "n_rejected", "tie_probability", "ranking_id", "preference_strength"),
 )
 ROUNDING = 1e-6
 """How far the shares of a row's judgments may be from adding up."""
@@ -34,6 +34,9 @@ class Preference(NamedTuple):
     weight: float
     tie_probability: float = 0.0
     n_judgments: int = 1
+    n_chosen: int = 1
+    """Judgments for `chosen`; ties are what `n_chosen` and `n_rejected` leave."""
+    n_rejected: int = 0
     ranking_id: str | None = None
     """The ranking of several responses that the pair was taken from."""
     strength: float | None = None
@@ -111,6 +114,8 @@ def _encode(row: dict[str, Any], model: RewardModel) -> Preference:
         weight=row["weight"],
         tie_probability=row["tie_probability"],
         n_judgments=row["n_judgments"],
+        n_chosen=row["n_chosen"],
+        n_rejected=row["n_rejected"],
         ranking_id=row["ranking_id"],
         strength=row["preference_strength"],
     )

@@ -67,7 +67,7 @@ def _mind(preference: Preference) -> str:
     """Whether the annotators of a pair were of one mind; a tie beside another verdict is not."""
     if preference.n_judgments < 2:
         return SINGLE
-    return UNANIMOUS if preference.probability in (0, 1) else CONTESTED
+    return UNANIMOUS if preference.n_judgments in (preference.n_chosen, preference.n_rejected) else CONTESTED
 
 
 def _reliability(preferences: Sequence[Preference], scores: Scores) -> Rows:

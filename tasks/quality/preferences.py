@@ -143,6 +143,8 @@ def weighted(decided: pl.DataFrame) -> pl.DataFrame:
         rejected=pl.when(a_wins).then("response_b").otherwise("response_a"),
         probability=pl.max_horizontal("probability_a", "probability_b") + pl.col("probability_tie") / 2,
         tie_probability=pl.col("probability_tie"),
+        n_chosen=pl.when(a_wins).then("n_a").otherwise("n_b"),
+        n_rejected=pl.when(a_wins).then("n_b").otherwise("n_a"),
         preference_strength=pl.when(a_wins).then("strength_a").otherwise(-pl.col("strength_a")),
         weight=weight / weight.mean().over("split"),
     ).sort("comparison_id")

@@ -60,6 +60,8 @@ PREFERRED = {
     "probability": 1.0,
     "weight": 1.0,
     "n_judgments": 1,
+    "n_chosen": 1,
+    "n_rejected": 0,
     "tie_probability": 0.0,
 }
 

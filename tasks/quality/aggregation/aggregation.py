@@ -28,7 +28,7 @@ from tasks.quality.aggregation.dawid_skene import Stopping, dawid_skene
 from tasks.quality.aggregation.majority import majority
 from tasks.quality.aggregation.paired_likelihood import Models
 from tasks.quality.aggregation.spammers import SpammerRules, behaviour, flags
-from tasks.quality.aggregation.verdicts import CATEGORIES, Aggregated, Floats, Verdicts
+from tasks.quality.aggregation.verdicts import CATEGORIES, A, Aggregated, B, Floats, Verdicts
 from tasks.quality.votes import votes_that_count
 from tasks.stage import StageConfig, stage
 
@@ -165,6 +165,8 @@ def aggregated_table(votes: pl.DataFrame, counted: Verdicts, probabilities: Floa
         probability_b=pl.Series(b, dtype=pl.Float64),
         probability_tie=pl.Series(tie, dtype=pl.Float64),
         n_judgments=pl.Series(np.bincount(counted.comparison, minlength=n), dtype=pl.Int64),
+        n_a=pl.Series(np.bincount(counted.comparison[counted.verdict == A], minlength=n), dtype=pl.Int64),
+        n_b=pl.Series(np.bincount(counted.comparison[counted.verdict == B], minlength=n), dtype=pl.Int64),
         weight=pl.Series(np.bincount(counted.comparison, counted.weight, n), dtype=pl.Float64),
     )
     heard = votes.filter(pl.col("annotator").is_in(np.unique(counted.annotator)))

@@ -49,9 +49,5 @@ def test_leaving_judgments_out_one_by_one(votes: tuple[int, int, int], favourite
             count += 1
             people += 0.5 if majority == 0 else float(own == majority)
             model += 0.5 if majority == 0 or favourite == 0 else float(favourite == majority)
-    pair = preference("p", (3, 3), (chosen + ties / 2) / n, n_judgments=n, tie_probability=ties / n)
+    pair = preference("p", (3, 3), 0.87, n_judgments=n, n_chosen=chosen, n_rejected=rejected)  # a model's estimate beside the counts
     assert left_out(pair, float(favourite)) == pytest.approx((count, people, model))
-
-
-def test_shares_that_are_no_counts_say_nothing_of_people() -> None:
-    assert left_out(preference("p", (3, 3), 0.87, n_judgments=3), 1.0) == (0, 0, 0)

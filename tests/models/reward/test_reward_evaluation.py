@@ -124,9 +124,9 @@ def test_rank_correlation_is_scipys_on_both_orders_of_each_pair() -> None:
 
 def test_parts_hold_what_their_names_say() -> None:
     pairs = [
-        preference("p", (3, 4), 1.0, n_judgments=3),
-        preference("q", (3, 4), 2 / 3, n_judgments=3),
-        preference("r", (3, 4), 0.75, n_judgments=2, tie_probability=0.5),
+        preference("p", (3, 4), 0.98, n_judgments=3, n_chosen=3),
+        preference("q", (3, 4), 0.9, n_judgments=3, n_chosen=2, n_rejected=1),
+        preference("r", (3, 4), 0.75, n_judgments=2, n_chosen=1, tie_probability=0.5),
         preference("s", (3, 4), 1.0, n_judgments=1),
     ]
     found = figures(pairs, some_scores([0.1, 5.0, -1.0, 0.5], [0.0] * 4))

@@ -28,7 +28,7 @@ def planted_rows(count: int, *, swapped: bool = False, ties: float = 0.0) -> lis
             "comparison_id": f"c{i:04d}", "prompt_id": f"p{i // 2}", "split": SPLITS[(i // 2) % len(SPLITS)], "slice": f"s{i % 2}",
             "prompt": user(prompts[i]), "chosen": f"{endings[i]} {'bad' if swapped else 'good'}",
             "rejected": f"{endings[i]} {'good' if swapped else 'bad'}", "probability": 0.1 if swapped else 0.9, "weight": 1.0 + i % 3,
-            "n_judgments": 3, "tie_probability": ties,
+            "n_judgments": 3, "n_chosen": 1 if swapped else 2, "n_rejected": 2 if swapped else 1, "tie_probability": ties,
         }
         for i in range(count)
     ]  # fmt: skip
