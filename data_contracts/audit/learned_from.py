@@ -38,7 +38,12 @@ def _of_reward_model(model: Artifact, through: Artifact, known: Mapping[str, Art
         return
     snapshot = _input_of_kind(found, "snapshot", known)
     aggregation = _input_of_kind(found, "aggregation", known)
-    source = {"aggregation_id": aggregation and aggregation.id, "preferences_id": found.id, "snapshot_id": snapshot and snapshot.id, "annotator_kinds": _annotator_kinds(found, known)}
+    source = {
+        "aggregation_id": aggregation and aggregation.id,
+        "preferences_id": found.id,
+        "snapshot_id": snapshot and snapshot.id,
+        "annotator_kinds": _annotator_kinds(found, known),
+    }
     for split, use in ((through.manifest.identity.config.get("split", "train"), LEARNED), (SELECTION, SELECTED)):
         yield {"model_id": model.id, "kind": model.kind, "through_id": through.id, "split": split, "use": use, **source}
 

@@ -1,6 +1,7 @@
 -- Grain: one row per model, reward model that it learned through, and judgment behind a preference that it learned from or was selected by.
--- Reads `models`, some rows of `learned_from`. A judgment counts as it stood in the preferences' snapshot: the latest revision, and of an
--- annotator's judgments on one comparison the latest, none of annotators whom the recipe excluded, as `data_contracts/sql/current_judgments.sql` and `tasks/quality/votes.py` have it.
+-- Reads `models`, some rows of `learned_from`. A judgment counts as it stood in the preferences' snapshot: the latest revision, of an
+-- annotator's judgments on one comparison the latest, and none of annotators whom the recipe excluded: as
+-- `data_contracts/sql/current_judgments.sql`, `tasks/quality/votes.py` and the weights of `annotator_reliability` have it.
 with pinned as (select distinct snapshot_id, annotator_kinds from models),
 standing as (
     select p.snapshot_id, p.annotator_kinds, r.*

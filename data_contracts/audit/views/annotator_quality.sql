@@ -21,6 +21,10 @@
 -- speed_z: how far they are from the annotators' median, in robust standard deviations; negative is fast
 -- favoured_model: the model that is favoured or disfavoured most surely
 -- favouritism: its win share with the annotator less that with the others
+-- reliability: estimated chance that a verdict for a or b names the preferred response
+-- reliability_low: lower end of its 95 % interval
+-- reliability_high: upper end of the interval
+-- weight: weight of each of the judgments in the preferences: 1, or less where a flag and the recipe say so
 -- flags: reasons to look, see `docs/glossary.md`
 with held as (
     select
@@ -30,5 +34,7 @@ with held as (
 )
 select
     h.*, a.n_judgments, a.majority_agreement, a.n_majority, a.self_agreement, a.gold_passed_share, a.n_gold, a.presented_first_share,
-    a.longer_preferred_share, a.tie_share, a.median_seconds, a.speed_z, a.favoured_model, a.favouritism, a.flags
+    a.longer_preferred_share, a.tie_share, a.median_seconds, a.speed_z, a.favoured_model, a.favouritism,
+    r.reliability, r.low as reliability_low, r.high as reliability_high, r.weight, a.flags
 from held as h left join annotators as a on a.annotator_id = h.annotator_id and h.annotator_kind = 'human'
+left join annotator_reliability as r on r.annotator_id = h.annotator_id and h.annotator_kind = 'human'

@@ -16,11 +16,15 @@ from data_contracts.records import RULE
 from data_contracts.registry import Registry
 from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
+from tasks.quality.aggregation.aggregation import AggregationConfig, aggregate_judgments
+from tasks.quality.aggregation.spammers import SpammerRules
 from tasks.quality.preferences import PreferencesConfig, build_preferences
 from tasks.quality.quality import QualityConfig, measure_quality
 from tests.tasks.deliveries import Rows, deliver_files, row, write_rows
 
 ANNOTATORS = ("kim", "lee", "o'hara", None)
+EXCLUDED = "lee"
+"""Judges so fast that the recipe excludes what this annotator says."""
 N_COMPARISONS = 24
 RULES = [{"rule": "annotators_agree", "verdict": "pass", "figure": 0.4, "low": 0.3, "high": 0.5, "threshold": 0.1, "reason": "above"}]
 
@@ -75,7 +79,7 @@ def vote(rng: random.Random, number: int, annotator: str | None, place: int) -> 
         model_b="large",
         presented_first=rng.choice(("a", "b")),
         event_time=(datetime(2025, 12, 1) + timedelta(hours=place)).isoformat(),
-        seconds_spent=rng.choice((3.0, 8.0, 20.0)),
+        seconds_spent=1.0 if annotator == EXCLUDED else rng.choice((6.0, 8.0, 20.0)),
     )
 
 
@@ -110,9 +114,13 @@ def night(home: Home, name: str, champion: Artifact | None = None) -> dict[str, 
     snapshot = take_snapshot(home, SnapshotConfig(sources=("export",))).artifact
     duplicates = find_duplicates(home, DuplicatesConfig(), snapshot=snapshot).artifact
     data = {"snapshot": snapshot, "duplicates": duplicates}
+    excluding = AggregationConfig(aggregator="majority", rules=SpammerRules(min_judgments=10), flagged="exclude")
+    aggregation = aggregate_judgments(home, excluding, snapshot=snapshot).artifact
+    splits = PreferencesConfig(train=0.4, validation=0.2, test=0.2, judge=0.2)
     found = data | {
+        "aggregation": aggregation,
         "quality": measure_quality(home, QualityConfig(resamples=100), **data).artifact,
-        "preferences": build_preferences(home, PreferencesConfig(train=0.4, validation=0.2, test=0.2, judge=0.2), **data).artifact,
+        "preferences": build_preferences(home, splits, aggregation=aggregation, **data).artifact,
     }
     found["reward_model"] = made(home, "reward_model", {"split": "train"}, preferences=found["preferences"])
     found["judge"] = made(home, "reward_model", {"split": "judge"}, preferences=found["preferences"])

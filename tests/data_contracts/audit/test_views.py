@@ -20,6 +20,7 @@ from data_contracts.feedback_lake import FeedbackLake, ingest_time
 from data_contracts.home import Home
 from data_contracts.lake_views import current_judgments
 from tests.data_contracts.audit.conftest import Ask
+from tests.data_contracts.audit.homes import EXCLUDED
 
 Rows = list[dict[str, Any]]
 
@@ -145,6 +146,13 @@ def test_quarantine_tells_what_is_open_and_what_was_settled(ask: Ask) -> None:
     assert [json.loads(raw)["verdict"] for *_, raw in rows] == ["left", "up", "up"]
 
 
+def test_who_is_excluded_is_told_with_the_reason_and_is_behind_no_model(ask: Ask) -> None:
+    assert ask("select annotator_id, rule, action from flagged_annotators") == [(EXCLUDED, "fast", "exclude")]
+    assert ask("select annotator_id from annotator_quality where weight = 0") == [(EXCLUDED,)]
+    assert ask("select count(*) from model_judgments where annotator_id = ?", EXCLUDED) == [(0,)]
+    assert ask("select count(*) from counted_judgments where annotator_id = ?", EXCLUDED) != [(0,)]
+
+
 def test_duplicates_are_the_planted_ones(ask: Ask) -> None:
     assert ask("select kind, match, count(*) from duplicates group by all order by all") == [
         ("prompt", "near", 1),
@@ -222,6 +230,7 @@ def test_a_model_saw_the_judgments_behind_the_preferences_of_its_split(home: Hom
     assert len(models) == 4
     for model in models:
         preferences = known[model.manifest.identity.inputs[0].id]
+        assert pq.read_table(preferences.file("preferences.parquet")).num_rows > 10
         snapshot = known[preferences.manifest.identity.inputs[0].id]
         places = {ref.id for ref in snapshot.manifest.identity.inputs}
         votes = counted(revisions([batch for batch in lake.batches() if batch.id in places]))
@@ -230,7 +239,7 @@ def test_a_model_saw_the_judgments_behind_the_preferences_of_its_split(home: Hom
         expected = {
             (vote["judgment_id"], vote["revision"], split_of[vote["comparison_id"]], uses[split_of[vote["comparison_id"]]])
             for vote in votes
-            if split_of.get(vote["comparison_id"]) in uses
+            if split_of.get(vote["comparison_id"]) in uses and vote["annotator_id"] != EXCLUDED
         }
         found = ask("select judgment_id, revision, split, use from judgments_of_model(?)", model.short_id)
         assert len(found) == len(expected)
