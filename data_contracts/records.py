@@ -244,6 +244,16 @@ PREFERENCE = RecordKind(
     ),
 )
 
+EXCLUDED = RecordKind(
+    "excluded",
+    grain="one row per comparison that makes no preference",
+    key=("comparison_id",),
+    columns=(
+        Column("comparison_id", TEXT, "the comparison"),
+        Column("reason", TEXT, "why: the first reason that applies, such as `undecided`"),
+    ),
+)
+
 PROMPT = RecordKind(
     "prompt",
     grain="one row per distinct prompt that may be used in its split",
@@ -492,6 +502,7 @@ RECORD_KINDS = (
     ANNOTATOR_RELIABILITY,
     FLAG,
     PREFERENCE,
+    EXCLUDED,
     PROMPT,
     SAMPLE,
     FIGURE,

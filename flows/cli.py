@@ -1,4 +1,4 @@
-"""The command line: `overnight run`, `overnight show`, `overnight verify`, `overnight quarantine`, `overnight forget`.
+"""The command line: `overnight run`, `overnight show`, `overnight verify`, `overnight quarantine`, `overnight audit`, `overnight forget`.
 
 Heavy libraries are imported inside the commands, so that `--help` answers at once.
 """
@@ -94,7 +94,27 @@ def _parser() -> argparse.ArgumentParser:
     quarantine.add_argument("--mended", type=Path, metavar="DIR", help="take the rows of such a folder back in; needs --recipe")
     quarantine.add_argument("--recipe", metavar="FILE", help="with --mended: the recipe that the rows were refused under")
     quarantine.set_defaults(command=_quarantine)
+    _add_audit(commands, home)
     return parser
+
+
+def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", home: argparse.ArgumentParser) -> None:
+    """`overnight audit` and what stands below it; an option given before the inner command is not put back to its default after it."""
+    audit = commands.add_parser("audit", parents=[home], help="what the audit database says: a summary, one annotator, or any question")
+    audit.set_defaults(command=_audit, about="summary")
+    below = argparse.ArgumentParser(add_help=False)
+    below.add_argument("--home", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=argparse.SUPPRESS)
+    questions = audit.add_subparsers(metavar="QUESTION")
+    annotator = questions.add_parser("annotator", parents=[below], help="all about one annotator")
+    annotator.add_argument("annotator", metavar="ID")
+    annotator.set_defaults(about="annotator")
+    sql = questions.add_parser("sql", parents=[below], help="the answer to a `select`; the database is not written")
+    sql.add_argument("question", metavar="SELECT")
+    sql.add_argument("--format", choices=("table", "csv", "json"), default="table", help="`csv` and `json` give every row, for machines")
+    sql.set_defaults(about="sql")
+    views = questions.add_parser("views", parents=[below], help="what can be asked: every table, view and macro, and what a row of it is")
+    views.add_argument("name", nargs="?", help="the columns of this one")
+    views.set_defaults(about="views")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -141,6 +161,22 @@ def _quarantine(options: argparse.Namespace) -> int:
         return 0
     chosen = {"source": options.source, "reason": options.reason, "examples": options.examples, "export": options.export}
     show_quarantine(_existing(options), **chosen)
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from data_contracts.home import Home
+    from flows import audit
+
+    home = Home(_existing(options))
+    if options.about == "annotator":
+        audit.show_annotator(home, options.annotator)
+    elif options.about == "sql":
+        audit.answer(home, options.question, options.format)
+    elif options.about == "views":
+        audit.show_views(home, options.name)
+    else:
+        audit.show_summary(home)
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from data_contracts.audit import rebuild_audit_database
+from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.errors import OvernightError
 from data_contracts.home import Home
 from data_contracts.registry import Registry

@@ -6,7 +6,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Column, Table
 
-from data_contracts.audit import rebuild_audit_database
+from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.home import Home
 from data_contracts.quarantined_rows import quarantined_rows
 from flows.recipe import load_recipe

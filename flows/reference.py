@@ -4,13 +4,21 @@ import ast
 import inspect
 from itertools import starmap, takewhile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
+import duckdb
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from data_contracts.audit.build import rebuild_audit_database
+from data_contracts.audit.catalog import relations
+from data_contracts.audit.definitions import Definition, definitions
+from data_contracts.audit.kinds import OWN_TABLES
+from data_contracts.audit.records import QUARANTINE_STATE
+from data_contracts.home import Home
 from data_contracts.quality_figures import FLAGS, QUALITY_FIGURES, SLICE_KINDS
 from data_contracts.records import MESSAGES, RECORD_KINDS, Column, RecordKind
 from flows.recipe import Recipe
@@ -63,6 +71,28 @@ def _optional(nullable: bool) -> str:
 
 def _allowed(values: tuple[str, ...]) -> str:
     return f" ({', '.join(f'`{value}`' for value in values)})" if values else ""
+
+
+def audit_tables() -> str:
+    """`docs/audit_tables.md`: what the audit database holds, as the comments in an empty one say it."""
+    intro = (
+        "# Tables of the audit database\n\n[audit.md](audit.md) has questions and queries. Here stands everything that can be asked, with\n"
+        "what one row is, and below the columns of what is the database's own; those of records are in [glossary.md](glossary.md).\n"
+    )
+    with TemporaryDirectory() as folder, duckdb.connect(rebuild_audit_database(Home(Path(folder))), read_only=True) as connection:
+        known = {one.name: one for one in relations(connection)}
+    defined = [_definition_section(known[one.name].call, one) for one in definitions()]
+    own = map(_record_section, (*OWN_TABLES, QUARANTINE_STATE))
+    rows = [f"| `{one.call}` | {one.what} | {one.grain.partition('. Columns: ')[0]} |" for one in known.values()]
+    table = "\n".join(["| name | what | |", "|---|---|---|", *rows, ""])
+    return "\n".join([MADE_BY, intro, table, *defined, *own])
+
+
+def _definition_section(call: str, one: Definition) -> str:
+    rows = [f"| `{column}` | {meaning} |" for column, meaning in one.columns.items()]
+    key = ", ".join(f"`{name}`" for name in one.key)
+    about = f"{one.grain[0].upper()}{one.grain[1:]}. Key: {key}."
+    return "\n".join([f"## {call}", "", about, "", "| column | meaning |", "|---|---|", *rows, ""])
 
 
 def settings() -> str:
@@ -169,7 +199,13 @@ def _purpose(path: Path) -> str:
     return " ".join(text.partition("\n\n")[0].split()).replace("|", "/")
 
 
-PAGES = {"glossary.md": glossary, "recipes.md": settings, "sources.md": sources, "architecture.md": architecture}
+PAGES = {
+    "glossary.md": glossary,
+    "audit_tables.md": audit_tables,
+    "recipes.md": settings,
+    "sources.md": sources,
+    "architecture.md": architecture,
+}
 
 
 def main() -> None:

@@ -56,6 +56,24 @@ def reliability_plot(rows: Sequence[dict[str, Any]]) -> str:
     return _svg(figure, "reliability of the reward model's probabilities on the test split")
 
 
+def timeline_plot(rows: Sequence[dict[str, Any]], label: str) -> str:
+    """One point with its 95 % interval per row (`slice`, a day; `value`, `low`, `high`), in order of time."""
+    import matplotlib.dates
+
+    dates: Any = matplotlib.dates  # it has no types
+    figure, axes = _figure(7.0, 2.6)
+    days = [float(dates.datestr2num(row["slice"])) for row in rows]
+    for day, row in zip(days, rows, strict=True):
+        if row["low"] is not None:
+            axes.plot([day, day], [row["low"], row["high"]], color=BLUE, linewidth=1.5, alpha=0.6)
+    axes.plot(days, [row["value"] for row in rows], "o-", color=BLUE, markersize=4, linewidth=1.0)
+    locator = dates.AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    axes.set_ylabel(label)
+    return _svg(figure, f"{label} by day")
+
+
 def training_plot(metrics: Sequence[dict[str, Any]]) -> str:
     """Scores and KL over the updates of PPO: the training reward and, where it was asked, the held-out judge."""
     figure, axes = _figure(7.0, 3.2)

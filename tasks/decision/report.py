@@ -14,7 +14,7 @@ from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, file_hash, library_versions, pinned_config
 from data_contracts.records import ALL_SLICES
-from tasks.decision.plots import interval_plot, reliability_plot, scatter_plot, training_plot
+from tasks.decision.plots import interval_plot, reliability_plot, scatter_plot, timeline_plot, training_plot
 from tasks.decision.quality_tables import quality_content
 from tasks.stage import StageConfig, stage
 
@@ -64,6 +64,7 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
     """What the template shows, from the artifacts' own rows; nothing is computed a second time here."""
     tables = {
         "annotators": pl.read_parquet(artifacts["quality"].file("annotators.parquet")),
+        "quality": pl.read_parquet(artifacts["quality"].file("quality.parquet")),
         "gate": pl.read_parquet(artifacts["gate"].file("gate.parquet")),
         "evaluation": pl.read_parquet(artifacts["evaluation"].file("figures.parquet")),
         "samples": pl.read_parquet(artifacts["evaluation"].file("samples.parquet")),
@@ -134,10 +135,22 @@ def plots(tables: dict[str, pl.DataFrame], metrics: list[dict[str, Any]]) -> dic
         "reliability": reliability_plot(reliability(tables["reward"])),
         "annotators": scatter_plot(annotators.to_dicts(), "n_judgments", "majority_agreement", "judgments", "agreement with the majority"),
     }
+    days = days_with(tables["quality"], "krippendorff_alpha")
+    if len(days) > 1:
+        found["agreement"] = timeline_plot(days, "krippendorff alpha")
     if not truth.is_empty():
         gains = truth.filter(pl.col("figure") == "true_reward_gain").to_dicts()
         found["truth"] = interval_plot(gains, "true reward gained over the base model (simulated)", 0.0)
     return found
+
+
+def days_with(quality: pl.DataFrame, figure: str) -> list[dict[str, Any]]:
+    """The rows of a figure by day of the judgments, in order, where it is defined."""
+    return (
+        quality.filter((pl.col("slice_kind") == "day") & (pl.col("figure") == figure) & pl.col("value").is_not_null())
+        .sort("slice")
+        .to_dicts()
+    )
 
 
 def examples(samples: pl.DataFrame, per_slice: int) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact, sweep
-from data_contracts.audit import rebuild_audit_database
+from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.compaction import remove_segments
 from data_contracts.errors import InputError
 from data_contracts.feedback_lake import COMPARISONS, JUDGMENTS, QUARANTINED, FeedbackLake, files_of

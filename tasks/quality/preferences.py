@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 from pydantic import Field, model_validator
 
 from data_contracts.artifact_store import Artifact, Headline, Made
@@ -23,13 +22,12 @@ from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, views_version
 from data_contracts.manifest import Identity, library_versions, pinned_config
-from data_contracts.parquet import write_records, write_table
-from data_contracts.records import IDENTICAL, NEAR_IDENTICAL, PREFERENCE, PROMPT, SPLITS
+from data_contracts.parquet import write_records
+from data_contracts.records import EXCLUDED, IDENTICAL, NEAR_IDENTICAL, PREFERENCE, PROMPT, SPLITS
 from tasks.stage import StageConfig, stage
 
 EVEN = 1e-9
 """Probabilities of a and b that are nearer than this are equal but for rounding."""
-EXCLUDED_SCHEMA = pa.schema([pa.field("comparison_id", pa.string(), nullable=False), pa.field("reason", pa.string(), nullable=False)])
 
 
 class PreferencesConfig(StageConfig):
@@ -82,7 +80,7 @@ def _write_preferences(
         raise IntegrityError(f"{comparisons.height} comparisons gave {preferences.height} preferences and {excluded.height} excluded")
     write_records(PREFERENCE, preferences.to_arrow(), directory / "preferences.parquet")
     write_records(PROMPT, prompts.to_arrow(), directory / "prompts.parquet")
-    write_table(excluded.to_arrow().cast(EXCLUDED_SCHEMA), directory / "excluded.parquet")
+    write_records(EXCLUDED, excluded.to_arrow(), directory / "excluded.parquet")
     pairs = {f"{split}_pairs": preferences.filter(pl.col("split") == split).height for split in SPLITS}
     left_out = {
         "prompts_held_out": known.filter("contaminated").height,

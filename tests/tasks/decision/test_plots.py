@@ -1,6 +1,41 @@
 """The report's plots: what a reader needs is in them, and equal data gives equal bytes."""
 
-from tasks.decision.plots import reliability_plot
+import re
+
+import polars as pl
+
+from tasks.decision.plots import reliability_plot, timeline_plot
+from tasks.decision.report import days_with
+
+
+def row(day: str, value: float | None, kind: str = "day", figure: str = "krippendorff_alpha") -> dict[str, object]:
+    return {
+        "slice_kind": kind,
+        "slice": day,
+        "figure": figure,
+        "value": value,
+        "low": value,
+        "high": None if value is None else value + 0.1,
+    }
+
+
+def test_agreement_by_day_is_drawn_in_order_of_time_where_it_is_defined() -> None:
+    rows = [
+        row("2026-01-03", 0.3),
+        row("2026-01-01", 0.1),
+        row("2026-01-02", None),
+        row("all", 0.2, "all"),
+        row("2026-01-01", 0.9, figure="x"),
+    ]
+    days = days_with(pl.DataFrame(rows), "krippendorff_alpha")
+    assert [day["slice"] for day in days] == ["2026-01-01", "2026-01-03"]
+    svg = timeline_plot(days, "krippendorff alpha")
+    assert svg == timeline_plot(days, "krippendorff alpha")
+    assert 'aria-label="krippendorff alpha by day"' in svg
+    marks = re.findall(r'<use xlink:href="#[^"]*" x="([\d.]+)" y="([\d.]+)" style="fill: #3b82f6', svg)
+    (first_x, first_y), (second_x, second_y) = [tuple(map(float, mark)) for mark in marks]
+    assert first_x < second_x
+    assert first_y > second_y, "SVG counts downward"
 
 
 def test_the_reliability_plot_stands_bins_without_an_interval_and_is_always_the_same() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from data_contracts import compaction
 from data_contracts.artifact_store import Artifact, verify
-from data_contracts.audit import rebuild_audit_database
+from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.errors import InputError, StorageError
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.artifact_store import Artifact
-from data_contracts.audit import rebuild_audit_database
+from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.errors import RecipeError
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
