@@ -8,6 +8,10 @@ SLICE_KINDS = {
     "day": "the day of the event time, in UTC",
     "model_pair": "the two models that wrote the responses, by name",
     "period": "`recent`, the last days of the snapshot by event time, or `trailing`, the days before them",
+    "new": "what the batches brought that no earlier snapshot had which the data gate let through; the slice is `new`, of the first night "
+    "it is everything",
+    "new_source": "the same by source",
+    "new_domain": "the same by the column `slice` of the comparisons",
     "filter": "agreement without the one-vote rule (`every_judgment`: a later judgment beside an earlier one of the same annotator), and "
     "`without_excluded_annotators`, where some are excluded; `all` lies between the two",
     "judge_model": "one model that judges, by its annotator id, against the people; never part of human agreement",
@@ -74,7 +78,16 @@ SINGLE_FIGURES = {
 }
 """Given for all judgments together."""
 
-QUALITY_FIGURES = AGREEMENT_FIGURES | HUMAN_MODEL_FIGURES | SHARE_FIGURES | SINGLE_FIGURES
+VOLUME_FIGURES = {
+    "judgments": "judgments that count",
+    "comparisons": "comparisons that were judged",
+    "annotators": "annotators who are known",
+    "largest_annotator_share": "share of the judgments that the busiest annotator gave",
+    "quarantined_share": "share of the rows read that were refused, of all batches (`all`) and of the new ones (`new`)",
+}
+"""How much there is, of every slice; given without an interval."""
+
+QUALITY_FIGURES = AGREEMENT_FIGURES | HUMAN_MODEL_FIGURES | SHARE_FIGURES | SINGLE_FIGURES | VOLUME_FIGURES
 
 FLAGS = {
     "disagrees": "agrees with the majority of the others less than the annotators do together",

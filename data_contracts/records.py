@@ -17,6 +17,7 @@ IDENTICAL, NEAR_IDENTICAL = "identical", "near_identical"
 EXACT, NEAR = "exact", "near"
 FLAG_RULES = ("unreliable", "one_verdict", "one_side", "fast")
 FLAG_ACTIONS = ("report", "down_weight", "exclude")
+DATA_VERDICTS = ("pass", "warn", "stop", "not enough evidence", "not judged")
 ALL_SLICES = "all"
 """Stands in figures for all slices together; no slice may have this name."""
 MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), nullable=False), pa.field("content", pa.string(), nullable=False)]))
@@ -488,6 +489,35 @@ RULE = RecordKind(
     ),
 )
 
+DATA_RULE = RecordKind(
+    "data_rule",
+    grain="one row per rule of the data gate and slice that it looked at",
+    key=("rule", "slice_kind", "slice"),
+    columns=(
+        Column("rule", TEXT, "name of the rule"),
+        Column(
+            "verdict",
+            TEXT,
+            "how it was judged: what the rule asks for where it is broken, `not enough evidence` where there is too little to judge by, "
+            "`not judged` where there is nothing of the sort, or nothing to compare it with",
+            allowed=DATA_VERDICTS,
+        ),
+        Column("severity", TEXT, "what a broken rule does: `stop` ends the night before anything is trained", allowed=("warn", "stop")),
+        Column("slice_kind", TEXT, "what the slice is a part by"),
+        Column("slice", TEXT, "the slice that was looked at"),
+        Column("figure", TEXT, "the figure of feedback quality that was judged, by name"),
+        Column("compare", TEXT, "whether the figure itself was judged or its change", allowed=("level", "change")),
+        Column("value", FLOAT, "the figure, or its change: tonight's less the baseline; null where it is undefined", nullable=True),
+        Column("low", FLOAT, "lower end of its 95 % interval", nullable=True),
+        Column("high", FLOAT, "upper end of the interval", nullable=True),
+        Column("threshold", FLOAT, "the bound that was broken, or else the nearer one"),
+        Column("baseline", FLOAT, "median of the figure over the trailing nights, for a rule on its change", nullable=True),
+        Column("n", INT, "what tonight's figure rests on"),
+        Column("reason", TEXT, "why, in words"),
+        Column("remedy", TEXT, "what to do about it; empty where there is nothing to do"),
+    ),
+)
+
 RECORD_KINDS = (
     COMPARISON,
     JUDGMENT,
@@ -511,5 +541,6 @@ RECORD_KINDS = (
     ANNOTATOR_PAIR,
     FAVOURITISM,
     REWARD_FIGURE,
+    DATA_RULE,
     RULE,
 )

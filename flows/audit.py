@@ -39,6 +39,8 @@ SUMMARY = {
         from annotators where len(flags) > 0 order by len(flags) desc, n_judgments desc limit 10""",
     "last nights": """
         select night, recipe, outcome, seconds, n_stages - n_reused as made, n_reused as reused from nights order by night desc limit 5""",
+    "data gate, last night": """
+        select rule, slice, verdict, value, low, high, threshold from data_gates where verdict not in ('pass', 'not judged')""",
     "gate, last night": "select rule, verdict, figure, low, high, threshold from gates",
 }
 """Title and query of each table; one without rows is left out."""

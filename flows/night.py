@@ -14,10 +14,14 @@ from data_contracts.errors import OvernightError
 from data_contracts.home import Home
 from data_contracts.registry import Registry
 from flows.recipe import Recipe
+from tasks.data_gate.data_gate import MESSAGE_FILE
+from tasks.data_gate.judging import STOP
+from tasks.decision.report import report_stage
 from tasks.progress import StageEnded, StageStarted, emit
 from tasks.stage import StageResult
 
 NOTHING_NEW = "nothing new"
+DATA_GATE = "data gate"
 INGEST = "ingest"
 
 
@@ -27,12 +31,29 @@ class NightRecord(BaseModel):
     night: str = Field(description="UTC time at which the night began; names the file")
     recipe: str = Field(description="name of the recipe")
     outcome: str = Field(
-        description="how it ended: `nothing new`, the registry's decision with the gate's verdict, or `failed in STAGE: REASON`"
+        description="how it ended: `nothing new`, the registry's decision with the gate's verdict, `stopped by the data gate: RULES`, "
+        "or `failed in STAGE: REASON`"
     )
+    advice: str = Field(default="", description="what to do about it, where a person has to do something")
     seconds: float = Field(description="how long it took")
     stages: list[StageResult] = Field(description="what each stage gave, in order")
     report: str = Field(default="", description="path of the report")
     audit_database: str = Field(default="", description="path of the audit database")
+
+
+@dataclass(frozen=True)
+class Before:
+    """The nights before, whose feedback was let through: what is new tonight, and what changes are judged against."""
+
+    snapshot: StageResult | None
+    """The latest night's snapshot; what it did not have is new."""
+    qualities: dict[str, StageResult]
+    """The quality of each night's feedback, by role."""
+
+
+def stops(data_gate: StageResult) -> bool:
+    """Whether the data gate ends the night."""
+    return data_gate.headline["decision"] == STOP
 
 
 @dataclass
@@ -70,6 +91,30 @@ class Night:
         emit(StageEnded(label, result.reused, result.seconds, result.headline))
         return result
 
+    def let_through_before(self, snapshot: StageResult) -> Before:
+        """The nights of this recipe before the first one with this snapshot: so the same snapshot is always judged against the same.
+
+        Nights that were stopped do not count, and of several nights with one snapshot only the last does. Whether a night failed
+        later on does not matter here: its feedback had been judged.
+        """
+        nights: dict[str, dict[str, StageResult]] = {}
+        for path in sorted(self.home.nights.glob("*.json")):
+            record = NightRecord.model_validate_json(path.read_text())
+            stages = {result.stage: result for result in record.stages} if record.recipe == self.recipe.name else {}
+            if "snapshot" in stages and stages["snapshot"].digest == snapshot.digest:
+                break
+            if DATA_GATE in stages and not stops(stages[DATA_GATE]) and self._has(stages["snapshot"], stages["quality"]):
+                nights.pop(stages["snapshot"].digest, None)
+                nights[stages["snapshot"].digest] = stages
+        latest = list(reversed(nights.values()))[: self.recipe.data_gate.trailing_nights]
+        return Before(
+            snapshot=latest[0]["snapshot"] if latest else None,
+            qualities={f"trailing_{number}": stages["quality"] for number, stages in enumerate(latest, 1)},
+        )
+
+    def _has(self, *results: StageResult) -> bool:
+        return all(self.home.artifacts.find(result.kind, result.artifact_id) for result in results)
+
     def champion_to_beat(self, policy: StageResult) -> StageResult | None:
         """The champion that a policy is compared with, or None on the first night."""
         entry = Registry(self.home.registry / self.recipe.registry.line).opponent_of(policy.digest)
@@ -78,20 +123,22 @@ class Night:
         artifact = self.home.artifacts.open(entry.policy_id)
         return StageResult.of("champion", artifact, reused=True)
 
-    def close(self) -> NightRecord:
-        """Put the report in place, rebuild the audit database and keep the night's record."""
+    def close(self, **reported: StageResult | None) -> NightRecord:
+        """Write the report of what there is, by role, put it in place, rebuild the audit database and keep the night's record."""
+        self.run(report_stage, self.recipe.report, **reported)
         report = self.home.artifacts.open(self.results["report"].artifact_id).file("report.html")
         shutil.copyfile(report, self.home.report)
-        record = self.record(self._outcome(), report=self.home.report, audit_database=self.home.audit_database)
+        record = self.record(self._outcome(), report=self.home.report, audit_database=self.home.audit_database, advice=self._advice())
         rebuild_audit_database(self.home)
         return record
 
-    def record(self, outcome: str, *, report: Path | None = None, audit_database: Path | None = None) -> NightRecord:
+    def record(self, outcome: str, *, report: Path | None = None, audit_database: Path | None = None, advice: str = "") -> NightRecord:
         """Write the night's record, whole or not at all."""
         record = NightRecord(
             night=f"{self.began:%Y-%m-%dT%H-%M-%S}.{self.began.microsecond:06d}Z",
             recipe=self.recipe.name,
             outcome=outcome,
+            advice=advice,
             seconds=round((datetime.now(UTC) - self.began).total_seconds(), 1),
             stages=list(self.results.values()),
             report=str(report or ""),
@@ -99,6 +146,9 @@ class Night:
         )
         self.home.share.write(self.home.nights / f"{record.night}.json", record.model_dump_json(indent=2) + "\n")
         return record
+
+    def _advice(self) -> str:
+        return self.home.artifacts.open(self.results[DATA_GATE].artifact_id).file(MESSAGE_FILE).read_text()
 
     def _record_failure(self, stage: str, error: BaseException) -> None:
         """Keep a night that ends here, as far as the disk lets us; what failed is raised on in any case."""
@@ -109,7 +159,12 @@ class Night:
             rebuild_audit_database(self.home)  # what stopped the night is there to be audited, too
 
     def _outcome(self) -> str:
-        """`nothing new` when no stage had anything to do (an ingest that only met known rows is nothing new either)."""
+        """`nothing new` when no stage had anything to do (an ingest that only met known rows is nothing new either).
+
+        A night that the data gate stops says so however often it is run: nothing changes until a person does something.
+        """
+        if stops(gate := self.results[DATA_GATE]):
+            return f"stopped by the data gate: {gate.headline['stopping']}"
         if all(result.reused for name, result in self.results.items() if name != INGEST):
             return NOTHING_NEW
         gate, version = self.results["gate"], self.results["registry"]

@@ -5,11 +5,11 @@ from pathlib import Path
 from prefect import flow
 
 from data_contracts.home import Home
-from flows.night import Night, NightRecord
+from flows.night import Night, NightRecord, stops
 from flows.recipe import Recipe
+from tasks.data_gate.data_gate import data_gate_stage
 from tasks.decision.gate import gate_stage
 from tasks.decision.promotion import registry_stage
-from tasks.decision.report import report_stage
 from tasks.duplicates.duplicates import duplicates_stage
 from tasks.feedback.ingest import ingest_stage
 from tasks.feedback.snapshot import snapshot_stage
@@ -41,7 +41,12 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     snapshot = run(snapshot_stage, recipe.snapshot)
     contracts = run(validate_stage, recipe.validation, snapshot=snapshot)
     duplicates = run(duplicates_stage, recipe.duplicates, snapshot=snapshot)
-    quality = run(quality_stage, recipe.quality, snapshot=snapshot, duplicates=duplicates)
+    before = night.let_through_before(snapshot)
+    quality = run(quality_stage, recipe.quality, snapshot=snapshot, duplicates=duplicates, before=before.snapshot)
+    data_gate = run(data_gate_stage, recipe.data_gate, quality=quality, contracts=contracts, **before.qualities)
+    data = {"snapshot": snapshot, "contracts": contracts, "duplicates": duplicates, "quality": quality, "data_gate": data_gate}
+    if stops(data_gate):
+        return night.close(**data, simulated=feedback)
     aggregation = run(aggregation_stage, recipe.aggregation, snapshot=snapshot)
     preferences = run(preferences_stage, recipe.preferences, snapshot=snapshot, duplicates=duplicates, aggregation=aggregation)
 
@@ -54,11 +59,9 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     # From a policy to a decision.
     judges = {"reward_model": reward_model, "judge": judge, "prompts": preferences}
     evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=base, champion=night.champion_to_beat(policy), **judges)
-    gate = run(gate_stage, recipe.gate, quality=quality, reward_model=reward_model, evaluation=evaluation)
+    gate = run(gate_stage, recipe.gate, reward_model=reward_model, evaluation=evaluation)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
-    said = {"quality": quality, "aggregation": aggregation, "preferences": preferences}
-    truth = run(simulated_truth_stage, world, evaluation=evaluation, feedback=feedback, **said) if world else None
-    data = {"snapshot": snapshot, "contracts": contracts, "duplicates": duplicates, **said}
-    made = {"reward_model": reward_model, "judge": judge, "policy": policy, "evaluation": evaluation}
-    run(report_stage, recipe.report, **data, **made, gate=gate, version=version, truth=truth)
-    return night.close()
+    said = {"aggregation": aggregation, "preferences": preferences}
+    truth = run(simulated_truth_stage, world, evaluation=evaluation, feedback=feedback, quality=quality, **said) if world else None
+    made = {"reward_model": reward_model, "judge": judge, "policy": policy, "evaluation": evaluation, "truth": truth}
+    return night.close(**data, **said, **made, gate=gate, version=version, simulated=feedback)

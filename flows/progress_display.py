@@ -71,5 +71,7 @@ class ProgressDisplay:
         self.console.print()
         self.console.print(table)
         self.console.print(f"\n[bold]outcome[/]         {record.outcome}  ({record.seconds:.0f} s)", highlight=False)
+        if record.advice:
+            self.console.print(f"{record.advice}\n", markup=False, highlight=False, soft_wrap=True)
         self.console.print(f"[bold]report[/]          {record.report}", highlight=False, soft_wrap=True)
         self.console.print(f"[bold]audit database[/]  {record.audit_database}", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
 from models.configs import EvaluationConfig, PPOConfig, RewardModelConfig
 from models.randomness import derive_seed
+from tasks.data_gate.rules import DataGateConfig
 from tasks.decision.gate import GateConfig
 from tasks.decision.promotion import RegistryConfig
 from tasks.decision.report import ReportConfig
@@ -46,6 +47,7 @@ class Recipe(BaseModel):
         default_factory=DuplicatesConfig, description="what counts as nearly the same, and the held-out evaluation sets"
     )
     quality: QualityConfig = Field(default_factory=QualityConfig, description="how the quality of feedback is measured")
+    data_gate: DataGateConfig = Field(default_factory=DataGateConfig, description="when feedback may be learned from")
     aggregation: AggregationConfig = Field(
         default_factory=AggregationConfig, description="how the judgments of a comparison are taken together, and annotators who stand out"
     )

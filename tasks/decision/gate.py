@@ -1,4 +1,4 @@
-"""The gate: rules with a threshold each, judged on the figures of the night, and one verdict from all of them.
+"""The gate: rules with a threshold each, judged on the figures of the night's models, and one verdict from all of them.
 
 A rule passes when the whole interval of its figure lies on the right side of its threshold, fails when the whole interval
 lies on the wrong side, and otherwise there is not enough evidence: then it says how many prompts would probably be needed.
@@ -34,12 +34,6 @@ Judge = Callable[[str, float | None, tuple[float | None, float | None], float, i
 class GateConfig(StageConfig):
     """Thresholds of the rules; a rule looks at the end of the interval that is against it."""
 
-    min_krippendorff_alpha: float = Field(
-        default=0.1,
-        ge=-1,
-        le=1,
-        description="agreement below this is no ground to train on; −1 does without agreement, as one judgment per comparison has to",
-    )
     min_reward_accuracy: float = Field(
         default=0.5, ge=0, le=1, description="share of held-out pairs that the reward model must order right"
     )
@@ -159,9 +153,9 @@ def overall(rules: list[Rule]) -> Verdict:
     return FAIL if FAIL in verdicts else UNSURE if UNSURE in verdicts else PASS
 
 
-def judge_night(home: Home, config: GateConfig, *, quality: Artifact, reward_model: Artifact, evaluation: Artifact) -> Made:
+def judge_night(home: Home, config: GateConfig, *, reward_model: Artifact, evaluation: Artifact) -> Made:
     """Judge the night's figures by the rules; the rules as judged are kept as `gate.parquet`."""
-    inputs = {"quality": quality, "reward_model": reward_model, "evaluation": evaluation}
+    inputs = {"reward_model": reward_model, "evaluation": evaluation}
     identity = Identity(
         kind="gate",
         code_version=code_version("tasks.decision.gate"),
@@ -171,22 +165,12 @@ def judge_night(home: Home, config: GateConfig, *, quality: Artifact, reward_mod
     )
 
     def build(directory: Path) -> Headline:
-        rules = [*data_rules(config, quality), *reward_model_rules(config, reward_model), *policy_rules(config, evaluation)]
+        rules = [*reward_model_rules(config, reward_model), *policy_rules(config, evaluation)]
         write_table(RULE.table([asdict(rule) for rule in rules]), directory / "gate.parquet")
         undecided = [rule.rule for rule in rules if rule.verdict != PASS]
         return {"verdict": overall(rules), "not_passed": ", ".join(undecided) or None}
 
     return home.artifacts.make(identity, build)
-
-
-def data_rules(config: GateConfig, quality: Artifact) -> list[Rule]:
-    """The annotators agree beyond chance, by Krippendorff's nominal alpha."""
-    rows = pq.read_table(quality.file("quality.parquet")).to_pylist()
-    row = next(row for row in rows if row["figure"] == "krippendorff_alpha" and row["slice_kind"] == ALL_SLICES)
-    if config.min_krippendorff_alpha == -1:
-        reason = "any agreement will do: the threshold is −1"
-        return [Rule("annotators_agree", PASS, row["value"], row["low"], row["high"], -1, reason)]
-    return [above("annotators_agree", row["value"], (row["low"], row["high"]), config.min_krippendorff_alpha, row["n"])]
 
 
 def reward_model_rules(config: GateConfig, reward_model: Artifact) -> list[Rule]:

@@ -32,7 +32,11 @@ class ReportConfig(StageConfig):
 
 
 def make_report(home: Home, config: ReportConfig, **inputs: Artifact | None) -> Made:
-    """Write the report of a night from its artifacts, by role; `truth` is there in the simulated world only."""
+    """Write the report of a night from its artifacts, by role.
+
+    `simulated` (its feedback) and `truth` are there in the simulated world only, the models and what follows from them only
+    where the data gate let them be trained.
+    """
     artifacts = {role: artifact for role, artifact in inputs.items() if artifact is not None}
     identity = Identity(
         kind="report",
@@ -61,10 +65,49 @@ def _write_report(directory: Path, config: ReportConfig, artifacts: dict[str, Ar
 
 
 def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[str, Any]:
-    """What the template shows, from the artifacts' own rows; nothing is computed a second time here."""
+    """What the template shows, from the artifacts' own rows; nothing is computed a second time here.
+
+    A night that the data gate stopped has no models, and only the part on its feedback is shown.
+    """
+    content = data_content(config, artifacts)
+    if "gate" not in artifacts:
+        return content | {"trained": False}
+    made = model_content(config, artifacts)
+    return content | made | {"trained": True, "plots": content["plots"] | made["plots"]}
+
+
+def data_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[str, Any]:
+    """The part on the feedback."""
+    return {
+        "simulated": "simulated" in artifacts,
+        "data_gate": artifacts["data_gate"].manifest.headline,
+        "data_rules": pl.read_parquet(artifacts["data_gate"].file("data_gate.parquet")).to_dicts(),
+        "data_message": artifacts["data_gate"].file("message.txt").read_text(),
+        "quality": quality_content(artifacts["quality"], slices_per_kind=config.slices_per_kind, annotators=config.annotators),
+        "feedback": artifacts["snapshot"].manifest.headline,
+        "contracts": artifacts["contracts"].manifest.headline,
+        "broken_contracts": pl.read_parquet(artifacts["contracts"].file("expectations.parquet")).filter(~pl.col("success")).to_dicts(),
+        "duplicates": artifacts["duplicates"].manifest.headline,
+        "evaluation_sets": pl.read_parquet(artifacts["duplicates"].file("evaluation_sets.parquet")).to_dicts(),
+        "findings": pl.read_parquet(artifacts["contracts"].file("findings.parquet")).to_dicts(),
+        "artifacts": [{"role": role, "kind": a.kind, "id": a.id, "digest": a.digest} for role, a in artifacts.items()],
+        "plots": data_plots(artifacts["quality"]),
+    }
+
+
+def data_plots(quality: Artifact) -> dict[str, str]:
+    """The feedback's plots as inline SVG, by name."""
+    people = pl.read_parquet(quality.file("annotators.parquet")).to_dicts()
+    found = {"annotators": scatter_plot(people, "n_judgments", "majority_agreement", "judgments", "agreement with the majority")}
+    days = days_with(pl.read_parquet(quality.file("quality.parquet")), "krippendorff_alpha")
+    if len(days) > 1:
+        found["agreement"] = timeline_plot(days, "krippendorff alpha")
+    return found
+
+
+def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[str, Any]:
+    """The part on the models and on what was decided about them."""
     tables = {
-        "annotators": pl.read_parquet(artifacts["quality"].file("annotators.parquet")),
-        "quality": pl.read_parquet(artifacts["quality"].file("quality.parquet")),
         "gate": pl.read_parquet(artifacts["gate"].file("gate.parquet")),
         "evaluation": pl.read_parquet(artifacts["evaluation"].file("figures.parquet")),
         "samples": pl.read_parquet(artifacts["evaluation"].file("samples.parquet")),
@@ -73,11 +116,9 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
     }
     metrics = [json.loads(line) for line in artifacts["policy"].file("metrics.jsonl").read_text().splitlines()]
     return {
-        "simulated": "truth" in artifacts,
         "decision": artifacts["version"].manifest.headline["decision"],
         "verdict": artifacts["gate"].manifest.headline["verdict"],
         "rules": tables["gate"].to_dicts(),
-        "quality": quality_content(artifacts["quality"], slices_per_kind=config.slices_per_kind, annotators=config.annotators),
         "evaluation": tables["evaluation"].to_dicts(),
         "truth": true_figures(tables["truth"]) if "truth" in artifacts else [],
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
@@ -85,15 +126,8 @@ def report_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict
         "preferences": artifacts["preferences"].manifest.headline,
         "aggregation": artifacts["aggregation"].manifest.headline,
         "flagged": pl.read_parquet(artifacts["aggregation"].file("flagged_annotators.parquet")).to_dicts(),
-        "feedback": artifacts["snapshot"].manifest.headline,
-        "contracts": artifacts["contracts"].manifest.headline,
-        "broken_contracts": pl.read_parquet(artifacts["contracts"].file("expectations.parquet")).filter(~pl.col("success")).to_dicts(),
-        "duplicates": artifacts["duplicates"].manifest.headline,
-        "evaluation_sets": pl.read_parquet(artifacts["duplicates"].file("evaluation_sets.parquet")).to_dicts(),
-        "findings": pl.read_parquet(artifacts["contracts"].file("findings.parquet")).to_dicts(),
         "examples": examples(tables["samples"], config.examples_per_slice),
-        "plots": plots(tables, metrics),
-        "artifacts": [{"role": role, "kind": a.kind, "id": a.id, "digest": a.digest} for role, a in artifacts.items()],
+        "plots": model_plots(tables, metrics),
     }
 
 
@@ -124,20 +158,16 @@ def reliability(reward: pl.DataFrame) -> list[dict[str, Any]]:
     return bins.filter(pl.col("figure") == "observed").join(predicted, on="part", maintain_order="left").to_dicts()
 
 
-def plots(tables: dict[str, pl.DataFrame], metrics: list[dict[str, Any]]) -> dict[str, str]:
-    """The plots as inline SVG, by name."""
-    evaluation, annotators, truth = tables["evaluation"], tables["annotators"], tables["truth"]
+def model_plots(tables: dict[str, pl.DataFrame], metrics: list[dict[str, Any]]) -> dict[str, str]:
+    """The models' plots as inline SVG, by name."""
+    evaluation, truth = tables["evaluation"], tables["truth"]
     found = {
         "win_rate": interval_plot(
             evaluation.filter(pl.col("figure") == "win_rate_reference").to_dicts(), "win rate against the base model", 0.5
         ),
         "training": training_plot(metrics),
         "reliability": reliability_plot(reliability(tables["reward"])),
-        "annotators": scatter_plot(annotators.to_dicts(), "n_judgments", "majority_agreement", "judgments", "agreement with the majority"),
     }
-    days = days_with(tables["quality"], "krippendorff_alpha")
-    if len(days) > 1:
-        found["agreement"] = timeline_plot(days, "krippendorff alpha")
     if not truth.is_empty():
         gains = truth.filter(pl.col("figure") == "true_reward_gain").to_dicts()
         found["truth"] = interval_plot(gains, "true reward gained over the base model (simulated)", 0.0)

@@ -4,6 +4,7 @@ Judgments of people; what models judged is only compared with them. Every figure
 `annotators.parquet`: the report, the gate and the audit database read these rows.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,12 @@ from tasks.quality.consistency import consistency_figures, repeats_by_annotator,
 from tasks.quality.rows import Figure
 from tasks.quality.shares import share_figures, sums_by_annotator
 from tasks.quality.slices import find_slices
+from tasks.quality.volume import refusal_figures, volume_figures
 from tasks.quality.working_tables import rows
 from tasks.stage import StageConfig, stage
+
+NEW_BATCHES = "new_batches.json"
+"""Names of the batches that are new, in the lake's order."""
 
 
 class QualityConfig(StageConfig):
@@ -56,26 +61,50 @@ class QualityConfig(StageConfig):
         return Flagging(self.flag_min_judgments, self.flag_z, self.flag_difference)
 
 
-def measure_quality(home: Home, config: QualityConfig, *, snapshot: Artifact, duplicates: Artifact) -> Made:
-    """Measure the quality of a snapshot's current judgments; near-identical responses are told by its duplicates."""
+def measure_quality(home: Home, config: QualityConfig, *, snapshot: Artifact, duplicates: Artifact, before: Artifact | None = None) -> Made:
+    """Measure the quality of a snapshot's current judgments.
+
+    Args:
+        home: the installation.
+        config: how it is measured.
+        snapshot: which feedback counts.
+        duplicates: the snapshot's duplicates: they tell near-identical responses.
+        before: an earlier snapshot; what its batches did not bring is new. Without one everything is.
+    """
+    inputs = {"snapshot": snapshot, "duplicates": duplicates} | ({"before": before} if before else {})
     identity = Identity(
         kind="quality",
         code_version=f"{code_version('tasks.quality.quality')}-{views_version()}-{working_tables.sql_version()}",
         libraries=library_versions(("duckdb", "numpy", "polars", "pyarrow", "scipy")),
         config=config.model_dump(mode="json", exclude={"memory_limit"}),
-        inputs=(snapshot.manifest.as_input("snapshot"), duplicates.manifest.as_input("duplicates")),
+        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in inputs.items()),
     )
-    return home.artifacts.make(identity, lambda directory: _write_quality(directory, config, home, snapshot, duplicates))
+    return home.artifacts.make(identity, lambda directory: _write_quality(directory, config, home, **inputs))
 
 
-def _write_quality(directory: Path, config: QualityConfig, home: Home, snapshot: Artifact, duplicates: Artifact) -> Headline:
+def _write_quality(
+    directory: Path, config: QualityConfig, home: Home, snapshot: Artifact, duplicates: Artifact, before: Artifact | None = None
+) -> Headline:
+    pinned, new = FeedbackLake(home.lake).pinned(snapshot), new_batches(home, snapshot, before)
     near = pl.read_parquet(duplicates.file("response_pairs.parquet"), columns=["comparison_id"])
     with working_tables.scratch_database(home.work, config.memory_limit) as connection:
-        open_current(connection, *FeedbackLake(home.lake).pinned(snapshot))
-        working_tables.make_working_tables(connection, near)
+        open_current(connection, *pinned)
+        working_tables.make_working_tables(connection, near, new)
         measured = measure(connection, config)
+    measured.figures.extend(refusal_figures(pinned, new))
     write_measured(measured, directory)
-    return measured.headline
+    names = [path.name for path in (pinned.batches if new is None else new)]
+    (directory / NEW_BATCHES).write_text(json.dumps(names, indent=2) + "\n")
+    return {**measured.headline, "new_batches": len(names)}
+
+
+def new_batches(home: Home, snapshot: Artifact, before: Artifact | None) -> list[Path] | None:
+    """The batches of a snapshot that an earlier one did not have; None, for all of them, without one."""
+    if before is None:
+        return None
+    lake = FeedbackLake(home.lake)
+    known = set(lake.pinned(before).batches)
+    return [path for path in lake.pinned(snapshot).batches if path not in known]
 
 
 def write_measured(measured: "Measured", directory: Path) -> None:
@@ -133,6 +162,7 @@ def measure(connection: duckdb.DuckDBPyConnection, config: QualityConfig, exclud
         *spread_figures(people),
         *fatigue_figures(sittings, bootstrap),
         *flag_figure(annotators, config.flagging),
+        *volume_figures(connection, slices),
     ]
     return Measured(figures, annotators, annotator_pairs(connection), favours, slices.left_out)
 

@@ -13,6 +13,9 @@ COLUMNS = {
     "annotator_group": "annotator_group",
     "day": "day::varchar",
     "model_pair": "models::varchar",
+    "new": "if(new, 'new', null)",
+    "new_source": "if(new, source::varchar, null)",
+    "new_domain": "if(new, domain::varchar, null)",
 }
 """The slice of a judgment, as SQL over `votes`, by kind of slice."""
 

@@ -1,6 +1,6 @@
 """The tables that every measure reads, made once in a DuckDB connection, and the measures' SQL by name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 import polars as pl
 
+from data_contracts.feedback_lake import JUDGMENTS, files_of
 from data_contracts.manifest import content_hash
 
 SQL = Path(__file__).parent / "sql"
@@ -25,15 +26,25 @@ def scratch_database(folder: Path, memory_limit: str) -> Iterator[duckdb.DuckDBP
         yield connection
 
 
-def make_working_tables(connection: duckdb.DuckDBPyConnection, near_pairs: pl.DataFrame) -> None:
+def make_working_tables(connection: duckdb.DuckDBPyConnection, near_pairs: pl.DataFrame, new_batches: Sequence[Path] | None = None) -> None:
     """Make the tables of `working_tables.sql` from the lake's current views in the connection.
 
     Args:
         connection: a database with what stands in the lake.
         near_pairs: the comparisons (`comparison_id`) whose responses are the same or nearly the same.
+        new_batches: the batches whose judgments are new; by default everything is.
     """
+    connection.execute(f"create or replace temp macro is_new(id, number) as {_newness(new_batches)}")
     connection.register("near_pairs", near_pairs.select("comparison_id").to_arrow())
     connection.execute(sql("working_tables"))
+
+
+def _newness(new_batches: Sequence[Path] | None) -> str:
+    """SQL that tells whether a judgment's present revision came in one of these batches."""
+    if new_batches is None or not new_batches:
+        return str(new_batches is None).lower()
+    files = ", ".join("'" + file.replace("'", "''") + "'" for file in files_of(new_batches, JUDGMENTS))
+    return f"(id, number) in (select (judgment_id, revision) from read_parquet([{files}], hive_partitioning = false))"
 
 
 def sql(name: str) -> str:

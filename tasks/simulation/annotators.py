@@ -12,6 +12,8 @@ from tasks.simulation.true_reward import true_reward
 FIRST_DAY = datetime(2026, 1, 1, 8, tzinfo=UTC)
 TIE_BAND = 0.3
 """Two responses whose perceived values are nearer than this are called a tie."""
+CLEAR = 1.0
+"""Gold comparisons are those whose true rewards lie at least this far apart."""
 
 
 @dataclass(frozen=True)
@@ -77,25 +79,53 @@ def judge(rng: np.random.Generator, annotator: Annotator, pair: Pair, presented_
     return "a" if difference > 0 else "b"
 
 
-def collect_judgments(rng: np.random.Generator, annotators: list[Annotator], pairs: list[Pair], each: int) -> Iterator[dict[str, object]]:
-    """Judgments of `each` different annotators on every pair, as rows of the native format."""
-    clock = {person.annotator_id: FIRST_DAY + timedelta(minutes=int(rng.integers(600))) for person in annotators}
+def collect_judgments(
+    rng: np.random.Generator, annotators: list[Annotator], pairs: list[Pair], each: int, *, day: int = 0, repeat_share: float = 0.0
+) -> Iterator[dict[str, object]]:
+    """Judgments of `each` different annotators on every pair, as rows of the native format.
+
+    Args:
+        rng: decides who judges what, and how.
+        annotators: who may judge.
+        pairs: what is judged.
+        each: judgments per pair.
+        day: the day on which they begin, from 0.
+        repeat_share: share of judgments whose annotator judges the pair once more afterwards, in the other order.
+    """
+    begin = FIRST_DAY + timedelta(days=day)
+    clock = {person.annotator_id: begin + timedelta(minutes=int(rng.integers(600))) for person in annotators}
+    again = []
     for pair in pairs:
         for i in rng.permutation(len(annotators))[:each]:
-            person = annotators[i]
-            first = "ab"[int(rng.integers(2))]
-            seconds = round(float(person.seconds * rng.lognormal(sigma=0.4)), 1)
-            clock[person.annotator_id] += timedelta(seconds=seconds + float(rng.exponential(60)))
-            yield {
-                "prompt": pair.prompt,
-                "response_a": pair.response_a,
-                "response_b": pair.response_b,
-                "verdict": judge(rng, person, pair, first),
-                "annotator_id": person.annotator_id,
-                "slice": pair.slice,
-                "model_a": "simulated-base",
-                "model_b": "simulated-base",
-                "presented_first": first,
-                "event_time": clock[person.annotator_id].isoformat(timespec="seconds"),
-                "seconds_spent": seconds,
-            }
+            person, first = annotators[i], "ab"[int(rng.integers(2))]
+            yield _row(rng, person, pair, first, clock)
+            if repeat_share and rng.random() < repeat_share:
+                again.append((person, pair, "ba"["ab".index(first)]))
+    for person, pair, first in again:
+        yield _row(rng, person, pair, first, clock)
+
+
+def _row(rng: np.random.Generator, person: Annotator, pair: Pair, first: str, clock: dict[str, datetime]) -> dict[str, object]:
+    seconds = round(float(person.seconds * rng.lognormal(sigma=0.4)), 1)
+    clock[person.annotator_id] += timedelta(seconds=seconds + float(rng.exponential(60)))
+    return {
+        "prompt": pair.prompt,
+        "response_a": pair.response_a,
+        "response_b": pair.response_b,
+        "verdict": judge(rng, person, pair, first),
+        "annotator_id": person.annotator_id,
+        "slice": pair.slice,
+        "model_a": "simulated-base",
+        "model_b": "simulated-base",
+        "presented_first": first,
+        "event_time": clock[person.annotator_id].isoformat(timespec="seconds"),
+        "seconds_spent": seconds,
+    }
+
+
+def gold_verdict(pair: Pair) -> str | None:
+    """What the true reward says of a pair that it tells apart clearly; None for a pair that would be no fair gold comparison."""
+    difference = true_reward(pair.prompt, pair.response_a) - true_reward(pair.prompt, pair.response_b)
+    if abs(difference) < CLEAR:
+        return None
+    return "a" if difference > 0 else "b"

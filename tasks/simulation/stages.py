@@ -15,26 +15,21 @@ from data_contracts.manifest import Identity, library_versions
 from data_contracts.records import MESSAGES
 from models.configs import SampleJobConfig, SamplingConfig
 from tasks.learning.training import make_learned
-from tasks.simulation.annotators import TEMPERAMENTS, Pair, collect_judgments, hire
+from tasks.simulation.annotators import Pair
+from tasks.simulation.feedback import FeedbackConfig, feedback
 from tasks.simulation.grammar import all_prompts_but, draw_prompts, understand, write_response
-from tasks.stage import StageConfig, stage
+from tasks.stage import stage
 
 CORPUS_SCHEMA = pa.schema([pa.field("prompt", MESSAGES, nullable=False), pa.field("response", pa.string(), nullable=False)])
 PROMPT_SCHEMA = pa.schema([pa.field("prompt_id", pa.string(), nullable=False), pa.field("prompt", MESSAGES, nullable=False)])
 RESPONSES_PER_PROMPT = 2
 
 
-class SimulationConfig(StageConfig):
+class SimulationConfig(FeedbackConfig):
     """The simulated world: how much of it there is, and who judges."""
 
-    seed: int = Field(default=0, ge=0, description="seed of the world; it follows from the recipe's seed")
     corpus_texts: int = Field(default=12000, ge=100, description="texts that the base model is pretrained on")
     prompts: int = Field(default=1600, ge=40, description="prompts whose responses are compared; none of them is in the corpus")
-    judgments_per_comparison: int = Field(default=3, ge=1, description="annotators who judge each comparison")
-    annotators: dict[str, int] = Field(
-        default={"careful": 10, "hasty": 6, "side_biased": 3, "length_biased": 3, "random": 2},
-        description=f"how many annotators there are of each temperament ({', '.join(TEMPERAMENTS)})",
-    )
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how the base model's responses are sampled")
 
 
@@ -65,11 +60,10 @@ def sample_responses(home: Home, config: SimulationConfig, *, corpus: Artifact, 
 
 def judge_responses(home: Home, config: SimulationConfig, *, responses: Artifact, corpus: Artifact) -> Made:
     """Have the simulated annotators judge the responses; what comes out is a file in the native format, like any export."""
-    chosen = config.model_dump(include={"seed", "judgments_per_comparison", "annotators"})
     identity = _identity(
         "simulated_feedback",
-        chosen,
-        "tasks.simulation.annotators",
+        config.model_dump(include=set(FeedbackConfig.model_fields)),
+        "tasks.simulation.feedback",
         "tasks.simulation.stages",
         inputs={"responses": responses, "corpus": corpus},
     )
@@ -77,13 +71,16 @@ def judge_responses(home: Home, config: SimulationConfig, *, responses: Artifact
 
 
 def _write_feedback(directory: Path, config: SimulationConfig, responses: Artifact, corpus: Artifact) -> Headline:
-    rng = np.random.default_rng([config.seed, 1])
-    annotators = hire(config.annotators)
-    pairs = _pairs(responses, corpus)
-    rows = list(collect_judgments(rng, annotators, pairs, config.judgments_per_comparison))
+    rows = feedback(config, _pairs(responses, corpus))
     with (directory / "feedback.jsonl").open("w") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    return {"comparisons": len(pairs), "judgments": len(rows), "annotators": len(annotators)}
+    compared = {(row["prompt"], row["response_a"], row["response_b"]): row["gold_verdict"] for row in rows}
+    return {
+        "comparisons": len(compared),
+        "gold": sum(verdict is not None for verdict in compared.values()),
+        "judgments": len(rows),
+        "annotators": len({row["annotator_id"] for row in rows}),
+    }
 
 
 def _pairs(responses: Artifact, corpus: Artifact) -> list[Pair]:

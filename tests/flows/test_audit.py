@@ -75,7 +75,7 @@ def test_what_can_be_asked_is_listed_with_its_columns(home: Home, capsys: pytest
     ("arguments", "message"),
     [
         (["sql", "from nowhere"], "Table with name nowhere does not exist"),
-        (["sql", "from nowhere"], "these can be asked: aliases, "),
+        (["sql", "from nowhere"], "these can be asked: aggregated, "),
         (["sql", "selec 1"], "syntax error"),
         (["sql", "select nothing from nights"], "`overnight audit views`"),
         (["sql", "delete from nights"], "not written"),

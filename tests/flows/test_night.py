@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from data_contracts.errors import InputError
 from data_contracts.home import Home
-from flows.night import Night
+from data_contracts.manifest import Identity
+from flows.night import Night, NightRecord
 from flows.recipe import load_recipe
+from tasks.stage import StageResult
 
 
 def failing(error: type[BaseException], *arguments: str) -> object:
@@ -39,3 +42,56 @@ def test_a_night_that_fails_is_recorded_and_can_be_audited(
     assert record["outcome"] == outcome
     with duckdb.connect(night.home.audit_database, read_only=True) as connection:
         assert connection.execute("select night, outcome from nights").fetchall() == [(record["night"], outcome)]
+
+
+class Nights:
+    """A home's nights, told by hand: artifacts that hold nothing but their name."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    def result(self, stage: str, name: str, **headline: Any) -> StageResult:
+        identity = Identity(kind=stage.replace(" ", "_"), code_version="1", config={"name": name, **headline})
+        artifact = self.home.artifacts.make(identity, lambda directory: _write_name(directory, name, headline)).artifact
+        return StageResult.of(stage, artifact, reused=False)
+
+    def add(self, time: str, snapshot: str, decision: str = "go on", recipe: str = "built-in", last: str = "promoted") -> None:
+        stages = [
+            self.result("snapshot", snapshot),
+            self.result("quality", f"of {snapshot}"),
+            self.result("data gate", f"of {snapshot}", decision=decision),
+        ]
+        record = NightRecord(night=time, recipe=recipe, outcome=last, seconds=1.0, stages=stages)
+        self.home.nights.mkdir(exist_ok=True)
+        (self.home.nights / f"{time}.json").write_text(record.model_dump_json())
+
+    def before(self, snapshot: str, *overrides: str) -> list[str]:
+        """The names of the snapshots whose nights tonight is judged against, the latest first."""
+        night = Night.begin(load_recipe("built-in", overrides=overrides), self.home)
+        before = night.let_through_before(self.result("snapshot", snapshot))
+        names = [self.home.artifacts.open(one.artifact_id).file("name").read_text() for one in before.qualities.values()]
+        if before.snapshot:
+            assert f"of {self.home.artifacts.open(before.snapshot.artifact_id).file('name').read_text()}" == names[0]
+        return [name.removeprefix("of ") for name in names]
+
+
+def _write_name(directory: Path, name: str, headline: dict[str, Any]) -> dict[str, Any]:
+    (directory / "name").write_text(name)
+    return headline
+
+
+def test_a_night_is_judged_against_the_nights_before_it_that_were_let_through(tmp_path: Path) -> None:
+    nights = Nights(Home(tmp_path))
+    assert nights.before("s1") == []
+    nights.add("01", "s1")
+    nights.add("02", "s2", last="failed in policy: the disk is full")
+    nights.add("03", "s2")
+    nights.add("04", "s3", decision="stop", last="stopped by the data gate: agreement holds")
+    nights.add("05", "other", recipe="another")
+    assert nights.before("s4") == ["s2", "s1"]
+    assert nights.before("s4", "data_gate.trailing_nights=1") == ["s2"]
+    assert nights.before("s3") == ["s2", "s1"]
+    assert nights.before("s2") == ["s1"], "the same snapshot is judged against the same nights again"
+    assert nights.before("s1") == []
+    nights.add("06", "s3", decision="go on")
+    assert nights.before("s4") == ["s3", "s2", "s1"], "what was let through is not new any more"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ STAGES = (
     "duplicates",
     "quality",
     "aggregation",
+    "data gate",
     "preferences",
     "reward model",
     "held-out judge",
@@ -52,6 +54,10 @@ def last_night(home: Path) -> dict[str, object]:
     return json.loads(max((home / "nights").glob("*.json")).read_text())
 
 
+def first_night(home: Path) -> dict[str, object]:
+    return json.loads(min((home / "nights").glob("*.json")).read_text())
+
+
 def stages(home: Path) -> dict[str, dict[str, object]]:
     return {stage["stage"]: stage for stage in last_night(home)["stages"]}  # type: ignore[index, attr-defined]
 
@@ -75,6 +81,39 @@ def test_a_night_ends_with_a_decision_a_report_and_an_audit_database(unbroken: t
         assert path.exists()
         assert str(path) in printed
     assert "Simulated." in (home / "report.html").read_text()
+
+
+def test_a_normal_night_passes_the_data_gate(unbroken: tuple[Path, str]) -> None:
+    headline = stages(unbroken[0])["data gate"]["headline"]
+    assert (headline["verdict"], headline["decision"]) == ("pass", "go on")  # type: ignore[index]
+
+
+def test_a_poisoned_night_is_stopped_before_training_and_the_next_one_goes_on(unbroken: tuple[Path, str], tmp_path: Path) -> None:
+    """Everybody answers at random: nobody favours a side any more. The second time nothing is done and the night is still stopped."""
+    home = tmp_path / "home"
+    shutil.copytree(unbroken[0], home)
+    registered = {path.name: path.read_bytes() for path in home.glob("registry/tiny/*.json")}
+    poison = ("--set", "simulation.poison={night = 1, random_share = 1.0}")
+    for _ in range(2):
+        printed = run(home, *poison)
+        assert last_night(home)["outcome"] == "stopped by the data gate: the first is favoured as ever (what is new)"
+        assert tuple(stages(home)) == (*STAGES[: STAGES.index("data gate") + 1], "report")
+        assert "data_gate.accept=" in printed
+        assert {path.name: path.read_bytes() for path in home.glob("registry/tiny/*.json")} == registered
+    assert all(stage["reused"] for name, stage in stages(home).items() if name != "ingest")
+    html = (home / "report.html").read_text()
+    assert "Stopped by the data gate" in html
+    assert "Simulated." in html
+    assert "<h2>PPO</h2>" not in html
+    with duckdb.connect(str(home / "audit.duckdb"), read_only=True) as connection:
+        stopping = connection.execute("select rule, slice from data_gates where verdict = 'stop'").fetchall()
+        (landed,) = connection.execute("select max(ingest_time) - interval '1 millisecond' from batches").fetchone() or ()
+    assert stopping == [("the first is favoured as ever", "new")]
+
+    run(home, *poison, "--set", f"snapshot.as_of={landed.isoformat()}")
+    assert "as before" in str(last_night(home)["outcome"])
+    before = {stage["stage"]: stage["artifact_id"] for stage in first_night(home)["stages"]}  # type: ignore[attr-defined, index]
+    assert {name: stages(home)[name]["artifact_id"] for name in ("data gate", "policy", "registry")}.items() <= before.items()
 
 
 def test_the_report_has_no_network_reference(unbroken: tuple[Path, str]) -> None:
@@ -144,8 +183,7 @@ def test_a_night_that_was_killed_in_every_stage_ends_with_the_same_bytes(unbroke
     for stage in STAGES[:-1]:
         kill_after(home, stage)
     run(home)
-    first_night = json.loads(min((expected_home / "nights").glob("*.json")).read_text())
-    expected = {stage["stage"]: (stage["artifact_id"], stage["digest"]) for stage in first_night["stages"]}
+    expected = {stage["stage"]: (stage["artifact_id"], stage["digest"]) for stage in first_night(expected_home)["stages"]}  # type: ignore[attr-defined]
     assert ids_and_digests(home) == expected
     assert not list(home.glob("artifacts/.staging/*"))
     assert not [path for path in home.glob("work/*") if path.is_dir()]

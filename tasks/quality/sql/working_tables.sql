@@ -1,6 +1,7 @@
--- The working tables of the quality stage, in order. Reads `current_judgments` and `current_comparisons`, what stands in the lake, and
--- `near_pairs`. Ids become 64-bit hashes (`comparison`, `prompt`, `node_*`, `pair`) and names become enumerations, so that a judgment takes
--- about 60 bytes; among 50 million comparisons two share a hash with a probability of 7 in 100,000, and would then count as one.
+-- The working tables of the quality stage, in order. Reads `current_judgments` and `current_comparisons`, what stands in the lake,
+-- `near_pairs`, and `is_new(judgment_id, revision)`. Ids become 64-bit hashes (`comparison`, `prompt`, `node_*`, `pair`) and names become
+-- enumerations, so that a judgment takes about 60 bytes; among 50 million comparisons two share a hash with a probability of 7 in
+-- 100,000, and would then count as one.
 -- choice: 1 for a, -1 for b, 0 for a tie. first: 1 where a stood first, -1 where b did, 0 where that is unknown.
 -- log_seconds: the natural logarithm, in millionths: sums of whole numbers do not depend on the order in which threads add them.
 
@@ -38,7 +39,7 @@ select
     case verdict when 'a' then 1 when 'b' then -1 else 0 end::tinyint as choice,
     case presented_first when 'a' then 1 when 'b' then -1 else 0 end::tinyint as first,
     preference_strength::float as strength, event_time, if(seconds_spent > 0, round(ln(seconds_spent) * 1e6), null)::integer as log_seconds,
-    source::source_name as source
+    source::source_name as source, is_new(judgment_id, revision) as new
 from current_judgments;
 
 -- Grain: one row per judgment that stands.

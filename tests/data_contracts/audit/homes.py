@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from data_contracts.artifact_store import Artifact
+from data_contracts.artifact_store import Artifact, Headline
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import Identity
 from data_contracts.parquet import write_records
 from data_contracts.records import REWARD_FIGURE, RULE
 from data_contracts.registry import Registry
+from tasks.data_gate.data_gate import judge_data
+from tasks.data_gate.rules import DataGateConfig
 from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tasks.quality.aggregation.aggregation import AggregationConfig, aggregate_judgments
@@ -27,6 +29,7 @@ EXCLUDED = "lee"
 """Judges so fast that the recipe excludes what this annotator says."""
 N_COMPARISONS = 24
 RULES = [{"rule": "annotators_agree", "verdict": "pass", "figure": 0.4, "low": 0.3, "high": 0.5, "threshold": 0.1, "reason": "above"}]
+HEADLINES: dict[str, Headline] = {"gate": {"verdict": "pass"}, "validation": {"failed_warnings": 0, "expectations": 31}}
 REWARD_FIGURES = [
     {
         "split": "test",
@@ -130,9 +133,12 @@ def night(home: Home, name: str, champion: Artifact | None = None) -> dict[str, 
     excluding = AggregationConfig(aggregator="majority", rules=SpammerRules(min_judgments=10), flagged="exclude")
     aggregation = aggregate_judgments(home, excluding, snapshot=snapshot).artifact
     splits = PreferencesConfig(train=0.4, validation=0.2, test=0.2, judge=0.2)
+    quality = measure_quality(home, QualityConfig(resamples=100), **data).artifact
+    contracts = made(home, "validation", {}, snapshot=snapshot)
     found = data | {
         "aggregation": aggregation,
-        "quality": measure_quality(home, QualityConfig(resamples=100), **data).artifact,
+        "quality": quality,
+        "data_gate": judge_data(home, DataGateConfig(), quality=quality, contracts=contracts).artifact,
         "preferences": build_preferences(home, splits, aggregation=aggregation, **data).artifact,
     }
     found["reward_model"] = made(home, "reward_model", {"split": "train"}, preferences=found["preferences"])
@@ -150,13 +156,13 @@ def night(home: Home, name: str, champion: Artifact | None = None) -> dict[str, 
 def made(home: Home, kind: str, config: Mapping[str, Any], **inputs: Artifact) -> Artifact:
     refs = tuple(artifact.manifest.as_input(role) for role, artifact in inputs.items())
 
-    def write(directory: Path) -> dict[str, str]:
+    def write(directory: Path) -> Headline:
         (directory / "made").write_text("".join([kind, *(ref.id for ref in refs)]))
         if kind == "gate":
             write_records(RULE, RULE.table(RULES), directory / "gate.parquet")
         if kind == "reward_model":
             write_records(REWARD_FIGURE, REWARD_FIGURE.table(REWARD_FIGURES), directory / "figures.parquet")
-        return {"verdict": "pass"} if kind == "gate" else {}
+        return HEADLINES.get(kind, {})
 
     return home.artifacts.make(Identity(kind=kind, code_version="1", config=dict(config), inputs=refs), write).artifact
 

@@ -51,8 +51,9 @@ def test_figures_of_a_small_lake_by_hand(home: Home) -> None:
 
 def test_every_figure_is_there_for_all_judgments_and_has_a_known_name() -> None:
     rows = [vars(figure) for figure in measured([vote("a", None, 1)]).figures]
-    judges = set(QUALITY_FIGURES) - {name for name in QUALITY_FIGURES if name.startswith("human_")}
-    assert {row["figure"] for row in rows if row["slice_kind"] == "all"} == judges
+    elsewhere = {"quarantined_share"} | {name for name in QUALITY_FIGURES if name.startswith("human_")}
+    """A lake's figure, and figures of models that judge."""
+    assert {row["figure"] for row in rows if row["slice_kind"] == "all"} == set(QUALITY_FIGURES) - elsewhere
     assert {row["figure"] for row in rows} <= set(QUALITY_FIGURES)
     assert {row["slice_kind"] for row in rows} <= set(SLICE_KINDS)
     assert len({(row["slice_kind"], row["slice"], row["figure"]) for row in rows}) == len(rows)
@@ -112,7 +113,7 @@ def test_only_the_largest_slices_of_a_kind_get_figures() -> None:
     rows = [vote("a", who, c, slice=f"s{c}") for c in range(3) for who in ("kim", "lee", "max")[: c + 1]]
     quality = measured(rows, QualityConfig(resamples=100, max_slices=2))
     assert {figure.slice for figure in quality.figures if figure.slice_kind == "domain"} == {"s1", "s2"}
-    assert quality.slices_left_out == 1
+    assert quality.slices_left_out == 2, "one domain, which is one of the new judgments' domains, too"
 
 
 def test_people_and_models_by_hand() -> None:
