@@ -3,9 +3,10 @@
     python benchmarks/ingest.py [--judgments 1000000] [--small] [--repeats 3] [--folder DIR]
 
 Generated native JSON lines of about 620 bytes (`--small`: 280, so that 100 million fit a disk of 60 GB), three judgments per comparison,
-two comparisons per prompt, and no long digits, which would look like phone numbers. Each run is a process of its own, and all
-kinds of runs take turns. `bare` is an ingest without what `SWITCHES` switches off; each `without …` lacks one of them, so its
-difference to `ingest` is that one's share. The `again` run meets the same rows in another file, as a redelivery.
+two comparisons per prompt, and no number of more than five digits, which would look like a telephone number, whose row is looked at by
+itself. Each run is a process of its own, and all kinds of runs take turns. `bare` is an ingest without what `SWITCHES` switches off;
+each `without …` lacks one of them, so its difference to `ingest` is that one's share. The `again` run meets the same rows in another
+file, as a redelivery.
 """
 
 import argparse
@@ -29,11 +30,11 @@ ROWS = """
 create macro letters(text) as translate(md5(text), '0123456789', 'ghijklmnop');
 copy (
     select json_object(
-        'prompt', 'Please answer question number ' || (i // 6) || ' about '
+        'prompt', 'Please answer question number ' || (i // 6 % 100000) || ' about '
             || repeat('topic ', 8 // {shrink}) || letters((i // 6)::varchar)[:32 // {shrink}],
-        'response_a', 'Answer one of comparison ' || (i // 3) || ': ' || repeat('some words here ', 6 // {shrink})
+        'response_a', 'Answer one of comparison ' || (i // 3 % 100000) || ': ' || repeat('some words here ', 6 // {shrink})
             || letters((i // 3)::varchar || 'a')[:32 // {shrink}],
-        'response_b', 'Answer two of comparison ' || (i // 3) || ': ' || repeat('other words ', 9 // {shrink})
+        'response_b', 'Answer two of comparison ' || (i // 3 % 100000) || ': ' || repeat('other words ', 9 // {shrink})
             || letters((i // 3)::varchar || 'b')[:32 // {shrink}],
         'verdict', case when hash(i) % 10 < 5 then 'a' when hash(i) % 10 < 9 then 'b' else 'tie' end,
         'annotator_id', 'annotator-' || (hash(i * 7) % 500),

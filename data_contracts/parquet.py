@@ -1,6 +1,6 @@
 """Records in Parquet files: written in one way, so that equal rows make equal bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ def write_records(kind: RecordKind, table: pa.Table, path: Path) -> None:
     write_table(table.select(kind.schema.names).cast(kind.schema), path)
 
 
-def write_stream(kind: RecordKind, batches: pa.RecordBatchReader, path: Path) -> int:
+def write_stream(kind: RecordKind, batches: Iterable[pa.RecordBatch], path: Path) -> int:
     """Write a stream of records as `write_records` does, group by group, so that little more than one is held; the number of rows."""
     rows = 0
     repeated = [name for name in kind.schema.names if name not in UNIQUE]
@@ -30,11 +30,12 @@ def write_stream(kind: RecordKind, batches: pa.RecordBatchReader, path: Path) ->
     return rows
 
 
-def _groups(batches: pa.RecordBatchReader) -> Iterator[pa.Table]:
+def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """The rows in groups of one size, each in one piece: how a stream is cut must leave no trace in the bytes."""
-    held = batches.schema.empty_table()
+    held = pa.table({})
     for batch in batches:
-        held = pa.concat_tables([held, pa.Table.from_batches([batch])])
+        table = pa.Table.from_batches([batch])
+        held = pa.concat_tables([held, table]) if held.num_rows else table
         while held.num_rows >= ROWS_PER_GROUP:
             yield held.slice(0, ROWS_PER_GROUP).combine_chunks()
             held = held.slice(ROWS_PER_GROUP)

@@ -19,6 +19,8 @@ from tasks.sources.columns import NOTHING, Read
 ID_DIGITS = 32
 PLACE_BITS = 12
 """Bits of a place for the vote within its pair, and as many for the pair within its row; what stands before counts the rows."""
+EVERY_PLACE = (0, 2**62)
+"""From the first place to beyond the last."""
 FILLED = ("prompt_id", "prompt", "response_a", "response_b", "model_a", "model_b", "gold_verdict")
 """Columns of a comparison that a later delivery may fill in where they were unknown."""
 UNUSED = np.iinfo(np.int64).max

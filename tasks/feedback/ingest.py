@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain, pairwise
 from pathlib import Path
 
 import duckdb
@@ -26,7 +27,7 @@ from data_contracts.manifest import Identity, InputRef, file_hash, library_versi
 from data_contracts.parquet import ROWS_PER_GROUP, write_records, write_stream
 from data_contracts.records import COMPARISON, FINDING, JUDGMENT, QUARANTINE, RecordKind
 from data_contracts.tombstones import FORGOTTEN, Tombstones
-from tasks.feedback.candidates import PLACE_BITS
+from tasks.feedback.candidates import EVERY_PLACE, PLACE_BITS
 from tasks.feedback.delivery import REFUSED, Delivery, Source, quarantined, raw_rows, read_delivery
 from tasks.feedback.reconcile import reconcile
 from tasks.privacy.screening import PrivacyConfig, Screening, leave_out_forgotten
@@ -199,16 +200,24 @@ def _database(scratch: Path) -> duckdb.DuckDBPyConnection:
 def _write_both(connection: duckdb.DuckDBPyConnection, directory: Path) -> dict[str, int]:
     """Write the new records of both kinds at once; how many there are of each."""
     with ThreadPoolExecutor() as pool, connection.cursor() as one, connection.cursor() as other:
-        judgments = pool.submit(_write_new, one, "new_votes", JUDGMENT, directory / JUDGMENTS)
-        comparisons = pool.submit(_write_new, other, "new_pairs", COMPARISON, directory / COMPARISONS)
+        judgments = pool.submit(_write_new, one, "votes", JUDGMENT, directory / JUDGMENTS)
+        comparisons = pool.submit(_write_new, other, "pairs", COMPARISON, directory / COMPARISONS)
         return {"judgments": judgments.result(), "comparisons": comparisons.result()}
 
 
-def _write_new(connection: duckdb.DuckDBPyConnection, table: str, kind: RecordKind, path: Path) -> int:
-    """Write a table's records in the order of delivery; how many there are."""
+def _write_new(connection: duckdb.DuckDBPyConnection, what: str, kind: RecordKind, path: Path) -> int:
+    """Write the new records of a kind in the order of delivery, group by group, each put in order in memory; how many there are."""
     connection.execute("set timezone = 'UTC'")
-    found = connection.sql(f"select {', '.join(kind.schema.names)} from {table} order by place")
-    return write_stream(kind, found.to_arrow_reader(ROWS_PER_GROUP), path)
+    found = (
+        f"select place from (select place, row_number() over (order by place) - 1 as n from settled_{what}) where n % {ROWS_PER_GROUP} = 0"
+    )
+    lows = [low for (low,) in connection.execute(f"{found} order by place").fetchall()]
+    columns = ", ".join(kind.schema.names)
+    readers = (
+        connection.sql(f"select {columns} from new_{what}({low}, {high}) order by place").to_arrow_reader(ROWS_PER_GROUP)
+        for low, high in pairwise([*lows, EVERY_PLACE[1]])
+    )
+    return write_stream(kind, chain.from_iterable(readers), path)
 
 
 def _write_quarantine(connection: duckdb.DuckDBPyConnection, delivery: Delivery, screening: Screening, path: Path) -> None:

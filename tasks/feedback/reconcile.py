@@ -29,9 +29,9 @@ TEXT_IDS = "prompt_id, text_a, text_b"
 def reconcile(candidates: CandidateFiles, batches: list[Path], connection: duckdb.DuckDBPyConnection) -> None:
     """Divide candidates into what is new, what is known and what cannot be accepted.
 
-    Leaves in the connection's database the tables `settled_votes` and `settled_pairs`, the places of what is new, the views
-    `new_votes` and `new_pairs` of the records at these places, and the table `rejected` (row, reason, detail). A row that is in
-    none of them and was read brought nothing new.
+    Leaves in the connection's database the tables `settled_votes` and `settled_pairs`, the places of what is new, the macros
+    `new_votes(low, high)` and `new_pairs(low, high)`, the records at those of these places that are at least `low` and less than `high`,
+    and the table `rejected` (row, reason, detail). A row that is in none of them and was read brought nothing new.
 
     Args:
         candidates: what was read, see `tasks.feedback.candidates`.
@@ -172,10 +172,11 @@ select place, 0::bigint as revision from votes anti join unclear using (judgment
 union all
 select place, revision from corrected;
 
-create view new_votes as
+create macro new_votes(low, high) as table
 select place, row, judgment_id, revision, {", ".join(f"if(c.place is null, v.{name}, c.{name}) as {name}" for name in ("op", *CONTENT))},
     source, source_file, source_row
-from votes as v join settled_votes using (place) left join (select * exclude (revision) from corrected) as c using (place);
+from votes as v join (from settled_votes where place >= low and place < high) using (place)
+left join (select * exclude (revision) from corrected) as c using (place);
 
 -- A row that is rejected brings nothing at all.
 delete from settled_votes where place >> {2 * PLACE_BITS} in (select row from rejected);
@@ -237,23 +238,25 @@ join (select k.* from known_pairs as k join met_pairs as m using (comparison_id)
 where p.parts & ~k.parts <> 0
 group by all;
 
-create view new_pairs as
-{_with_texts("(from pairs semi join (from settled_pairs where not in_pieces) using (place))")}
+create macro new_pairs(low, high) as table (
+with wanted as (from settled_pairs where place >= low and place < high)
+{_with_texts("(from pairs semi join (from wanted where not in_pieces) using (place))")}
 union all
 select s.place, row, comparison_id, {", ".join(f"told.{name}" for name in (*TEXTS, *NARROW, *OTHERS[:2]))}, {", ".join(OTHERS[2:])}
-from settled_pairs as s
+from wanted as s
 join (
     select comparison_id, {", ".join(f"arg_min({name}, place) filter ({name} is not null) as {name}" for name in FILLED)},
         arg_min(slice, place) as slice, arg_min(ranking_id, place) as ranking_id
     from (
         select comparison_id, place, {", ".join((*FILLED, "slice", "ranking_id"))}
-        from ({_with_texts("(from pairs semi join (from settled_pairs where in_pieces) using (comparison_id))")})
+        from ({_with_texts("(from pairs semi join (from wanted where in_pieces) using (comparison_id))")})
         union all
         select comparison_id, -1 as place, {", ".join((*FILLED, "slice", "ranking_id"))}
-        from lake_comparisons semi join (from settled_pairs where in_pieces) using (comparison_id)
+        from lake_comparisons semi join (from wanted where in_pieces) using (comparison_id)
     )
     group by all
 ) as told using (comparison_id)
 join (select place, row, source, source_file, source_row from candidates) as stood using (place)
-where in_pieces;
+where in_pieces
+);
 """

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from data_contracts.errors import RecipeError
 from data_contracts.tombstones import FORGOTTEN, Blocked
+from tasks.feedback.candidates import EVERY_PLACE
 from tasks.privacy.detectors import DEFAULT_REGION, KINDS, MARKERS, Finding, Kind, find, may_hold, redact
 from tasks.sources.rows import BadRow, GoodRow, Judged, Pair, Row, Vote, raw_text
 from tasks.stage import StageConfig
@@ -270,8 +271,9 @@ def leave_out_forgotten(connection: duckdb.DuckDBPyConnection, blocked: Blocked)
     """Take from what is new what was forgotten: it was met and brings nothing, so its source rows count as known."""
     if not blocked:
         return
-    judgments = connection.sql("select place, annotator_id, judgment_id, comparison_id from new_votes").pl()
-    comparisons = connection.sql("select place, comparison_id, prompt from new_pairs").pl()
+    low, high = EVERY_PLACE
+    judgments = connection.sql(f"select place, annotator_id, judgment_id, comparison_id from new_votes({low}, {high})").pl()
+    comparisons = connection.sql(f"select place, comparison_id, prompt from new_pairs({low}, {high})").pl()
     for table, every, left in zip(
         ("settled_votes", "settled_pairs"), (judgments, comparisons), remembered(judgments, comparisons, blocked), strict=True
     ):
