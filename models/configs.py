@@ -53,6 +53,15 @@ class SampleJobConfig(LearningConfig):
     responses_per_prompt: int = Field(default=2, ge=1, description="responses to each prompt, sampled independently")
 
 
+class LoRAConfig(BaseModel):
+    """Matrices of low rank beside the backbone's linear layers (Hu et al., 2021), which learn in its place; needs the extra `lora`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(default=16, ge=1, description="rank of the matrices")
+    alpha: float = Field(default=32.0, gt=0, description="what they add is multiplied by alpha / rank")
+
+
 class RewardModelConfig(LearningConfig):
     """The reward model: a scalar head on a pretrained backbone, fitted to preferences."""
 
@@ -91,6 +100,15 @@ class RewardModelConfig(LearningConfig):
     uncertainty_coef: float = Field(
         default=0.1, ge=0, description="price of one unit of variance between the members, for `uncertainty_weighted`"
     )
+    lora: LoRAConfig | None = Field(
+        default=None,
+        description="train matrices of low rank instead of the backbone itself, and add them into its weights at the end; suits learning "
+        "rates about ten times as high; needs the extra `lora`",
+    )
+    freeze_backbone: bool = Field(default=False, description="train the heads alone, on the backbone as it is")
+    gradient_checkpointing: bool = Field(
+        default=False, description="keep only each layer's input for the backward pass and compute the rest again: less memory, more time"
+    )
     learning_rate: float = Field(default=1e-5, gt=0, description="peak learning rate of AdamW")
     epochs: int = Field(default=1, ge=1, description="passes over the split")
     likelihood_learning_rate: float = Field(
@@ -113,6 +131,12 @@ class RewardModelConfig(LearningConfig):
     def _check_members(self) -> Self:
         if self.combination != "mean" and self.members == 1:
             raise ValueError(f"combination = {self.combination!r} needs an ensemble: members of 2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _check_backbone(self) -> Self:
+        if self.freeze_backbone and (self.lora or self.gradient_checkpointing):
+            raise ValueError("with freeze_backbone nothing of the backbone learns: leave out lora and gradient_checkpointing")
         return self
 
 

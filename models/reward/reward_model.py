@@ -42,8 +42,8 @@ from models.reward.ensemble import Scored, combine, disagreement
 HEAD_NAME, SETTINGS_NAME = "head.safetensors", "reward_model.json"
 MICROBATCH_TOKENS = 16384
 """Most padded tokens in one forward pass of scoring."""
-
-
+POOLER = "pooler."
+"""Beginning of the names of what some encoders put behind the last hidden states; no score passes through it."""
 LEAST_SPREAD = 1e-6
 """Standard deviation of the scores below which they are not scaled: a model that says the same of everything is not blown up."""
 
@@ -208,6 +208,9 @@ def _load_parts(directory: Path) -> tuple[Any, Tokenizer]:
             remedy="take the model's own tokenizer, or resize the model's embeddings",
         )
     _check_finite(backbone.parameters(), "the backbone", directory)
+    for name, parameter in backbone.named_parameters():
+        if name.startswith(POOLER):
+            parameter.requires_grad_(False)
     return backbone, tokenizer
 
 

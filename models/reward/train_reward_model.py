@@ -20,6 +20,7 @@ from models.metrics import write_metrics
 from models.randomness import derive_seed
 from models.reward.baselines import fit_length_only
 from models.reward.calibration import fit_temperature
+from models.reward.fine_tuning import FineTuning
 from models.reward.learner import Learner
 from models.reward.preference_data import FILE_NAME, Preference, encode_split, read_preferences
 from models.reward.reward_evaluation import OVERALL, Rows, as_json, evaluate_scores
@@ -36,10 +37,12 @@ def run(job: Job[RewardModelConfig]) -> Headline:
     """Train, choose, normalise and evaluate; writes `model/`, `metrics.jsonl`, `figures.parquet` and `evaluation.json`."""
     config = job.config
     model = _new_model(job)
+    fine_tuning = FineTuning(model, config)
     rows = read_preferences(job.input("preferences", FILE_NAME))
     splits = {name: encode_split(rows, name, model) for name in (config.split, SELECTION, HELD_OUT)}
     training = Training(job, model, splits[config.split], splits[SELECTION])
     training.run()
+    fine_tuning.merge()
     members = {name: score_preferences(model, preferences, config.microbatch_tokens) for name, preferences in splits.items()}
     model.normalise(torch.cat(members[config.split]))
     model.save(job.output / "model")

@@ -61,6 +61,7 @@ class Training:
     def run(self) -> None:
         """Train, and leave the weights with the lowest validation loss in the learner."""
         accelerator, config = Accelerator(), self.config
+        self.learner.train()  # without dropout, all that it changes is whether gradient checkpointing is done
         total, start = config.epochs * self.per_epoch, self._restore()
         for step in range(start, total):
             if self.stalled >= config.patience:
@@ -80,7 +81,7 @@ class Training:
                 self._save(step + 1)
         if not self.best:
             raise StageError("the loss on the validation split was never finite", remedy="lower the learning rate and run again")
-        self.learner.load_state_dict(self.best)
+        self.learner.load_state_dict(self.best, strict=False)  # what does not learn is as it was
 
     def _validations(self, steps: int) -> int:
         """How many validations there are in so many steps, at equal distances; each epoch ends with one."""
@@ -102,7 +103,7 @@ class Training:
         self.stalled += 1
         if loss < self.best_loss:
             self.best_epoch, self.best_loss, self.stalled = epoch, loss, 0
-            self.best.update({name: tensor.detach().clone() for name, tensor in self.learner.state_dict().items()})
+            self.best.update({name: p.detach().clone() for name, p in self.learner.named_parameters() if p.requires_grad})
 
     def _save(self, step: int) -> None:
         guard = {"skipped": self.guard.skipped, "in_a_row": self.guard.in_a_row}

@@ -18,6 +18,8 @@ from tasks.stage import stage
 
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 """Their versions decide what a learning stage makes."""
+LORA_LIBRARIES = ("peft",)
+"""The same, where LoRA is used."""
 
 
 def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Mapping[str, Artifact | None]) -> Made:
@@ -37,7 +39,7 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
     identity = Identity(
         kind=kind,
         code_version=code_version(JOBS[job].module),
-        libraries=library_versions(LIBRARIES),
+        libraries=library_versions(LIBRARIES + (LORA_LIBRARIES if getattr(config, "lora", None) else ())),
         config=pinned_config(config),
         inputs=tuple(artifact.manifest.as_input(role) for role, artifact in present.items()),
     )

@@ -15,7 +15,7 @@ from models.language.language_model import load_language_model, save_language_mo
 from models.language.prompts import Prompt
 from models.language.text import decode_response, load_tokenizer
 from models.ppo.rollout import Response, respond
-from models.reward.reward_model import load_reward_model
+from models.reward.reward_model import load_reward_model, new_reward_model
 from tests.models.learning import SAMPLING, make_job, write_inputs
 
 CONFIG = EvaluationConfig(sampling=SAMPLING, resamples=200)
@@ -98,6 +98,29 @@ def test_the_job_samples_scores_and_compares(inputs: dict[str, Path], tmp_path: 
     assert sum(row["kl_k1"] for row in rows) / 4 == pytest.approx(headline["kl_k1"])
     assert run(again) == headline
     assert list_files(first.output) == list_files(again.output)
+
+
+def test_reward_models_read_texts_with_tokenizers_of_their_own(
+    inputs: dict[str, Path], bert_model: Path, stories: Path, tmp_path: Path
+) -> None:
+    """An encoder and a decoder whose vocabularies are not the policy's. Expected: what a text scores by itself."""
+    for role, backbone in (("reward_model", bert_model), ("judge", stories)):
+        new_reward_model(backbone, 60).save(inputs[role] / "model")
+    job = make_job(tmp_path / "job", CONFIG, inputs)
+    run(job)
+    scored_by = {"score": load_reward_model(inputs["reward_model"] / "model"), "judge_score": load_reward_model(inputs["judge"] / "model")}
+    assert (
+        len(
+            {frozenset(model.tokenizer.get_vocab()) for model in scored_by.values()}
+            | {frozenset(load_tokenizer(inputs["policy"] / "model").get_vocab())}
+        )
+        == 3
+    )
+    for row in pq.read_table(job.output / "samples.parquet").to_pylist():
+        for column, model in scored_by.items():
+            ids = model.encode(row["prompt"], row["response"]).ids
+            with torch.no_grad():
+                assert row[column] == pytest.approx(model.score_tokens([ids]).item(), abs=1e-5)
 
 
 def test_kl_of_a_sample_by_separate_forward_passes(inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,10 +72,13 @@ class StopsAfter(Progress):
             raise StoppedError
 
 
-def test_a_resumed_run_ends_as_an_unbroken_one(chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tuned", [{}, {"lora": {"rank": 2}, "gradient_checkpointing": True}])
+def test_a_resumed_run_ends_as_an_unbroken_one(
+    tuned: dict[str, Any], chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a checkpoint at every step; the whole run stops early, and the broken one is stopped twice before and once started after."""
     monkeypatch.setattr(Checkpoints, "due", lambda _: True)
-    settings: dict[str, Any] = {"epochs": 10, "learning_rate": 1e-2, "batch_size": 8, **ENSEMBLE}
+    settings: dict[str, Any] = {"epochs": 10, "learning_rate": 1e-2, "batch_size": 8, **ENSEMBLE, **tuned}
     whole, broken = (make_job(folder(tmp_path / name), chat_model, noisy_rows(80), **settings) for name in ("whole", "broken"))
     headline = run(whole)
     assert 15 < len([row for row in metrics_of(whole) if "step" in row]) < 50
