@@ -114,6 +114,7 @@ class RewardModelConfig(LearningConfig):
     likelihood_learning_rate: float = Field(
         default=1e-2, gt=0, description="peak learning rate of what is learned beside the score: the likelihood's ties, and the length term"
     )
+    processes: int = Field(default=1, ge=1, description="processes that train together, each on a GPU of its own where there are GPUs")
     batch_size: int = Field(
         default=64, ge=1, description="pairs per optimizer step, over all processes; the pairs of a ranking stay together and count as one"
     )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from data_contracts.errors import InputError
 from models.batching import token_batches
 from models.configs import RewardModelConfig
+from models.processes import own_share, sum_gradients, total
 from models.reward.baselines import fit_length_only, length_differences
 from models.reward.ensemble import resample_weights
 from models.reward.likelihoods import initial_tie, log_probabilities, negative_log_likelihood, outcome_shares, preference_log_odds
@@ -127,16 +128,19 @@ def differences_of(model: RewardModel, pairs: Sequence[Preference]) -> Tensor:
 def accumulate_gradients(learner: Learner, accelerator: Accelerator, groups: Sequence[Group], microbatch_tokens: int) -> dict[str, float]:
     """Add the gradient of the groups' weighted mean loss, in forward passes of at most so many tokens; their loss and accuracy.
 
-    A group is never divided, so one of very many responses can be larger than the budget.
+    A group is never divided, so one of very many responses can be larger than the budget. Processes that train together share
+    the groups out and come to the same gradient, loss and accuracy.
     """
     count = sum(len(group.pairs) for group in groups)
     total_weight = learner.total_weight([pair for group in groups for pair in group.pairs])
-    loss, right = 0.0, 0.0
-    for rows in token_batches([g.length for g in groups], microbatch_tokens, [g.n_sequences for g in groups]):
-        pairs = [pair for i in rows for pair in groups[i].pairs]
+    loss, right, own = 0.0, 0.0, own_share(groups, accelerator)
+    for rows in token_batches([g.length for g in own], microbatch_tokens, [g.n_sequences for g in own]):
+        pairs = [pair for i in rows for pair in own[i].pairs]
         differences = differences_of(learner.model, pairs)
         part = learner.training_loss(pairs, differences) / total_weight
         accelerator.backward(part)
         loss += part.item()
         right += ((differences.detach().mean(1).sign() + 1) / 2).sum().item()
+    sum_gradients(learner.parameters(), accelerator)
+    loss, right = total(torch.tensor([loss, right], dtype=torch.float64), accelerator).tolist()
     return {"loss": loss, "accuracy": right / count}

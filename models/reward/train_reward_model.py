@@ -44,6 +44,8 @@ def run(job: Job[RewardModelConfig]) -> Headline:
     training.run()
     fine_tuning.merge()
     members = {name: score_preferences(model, preferences, config.microbatch_tokens) for name, preferences in splits.items()}
+    if not Accelerator().is_main_process:
+        return {}
     model.normalise(torch.cat(members[config.split]))
     model.save(job.output / "model")
     write_metrics(job.output / "metrics.jsonl", training.metrics)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from models.checkpoint import Checkpoints, Part
 from models.configs import RewardModelConfig
 from models.job import Job
 from models.optimization import StepGuard, adamw, set_learning_rate, warmup_linear
+from models.processes import own_share, total
 from models.reward.learner import Learner, accumulate_gradients
 from models.reward.preference_data import Preference, distinct_sequences, in_groups
 from models.reward.reward_model import RewardModel
@@ -31,9 +33,13 @@ class MemberScores(NamedTuple):
 
 
 def score_preferences(model: RewardModel, preferences: Sequence[Preference], microbatch_tokens: int) -> MemberScores:
-    """Members' scores of both sides of every preference, in float64."""
+    """Members' scores of both sides of every preference, in float64; processes that train together share the work."""
+    accelerator = Accelerator()
     sequences, chosen, rejected = distinct_sequences(preferences)
-    scores = model.score_encoded(sequences, microbatch_tokens).double()
+    places = own_share(sorted(range(len(sequences)), key=lambda i: len(sequences[i])), accelerator)
+    scores = torch.zeros(len(sequences), model.settings.members, dtype=torch.float64)
+    scores[places] = model.score_encoded([sequences[i] for i in places], microbatch_tokens).double()
+    scores = total(scores, accelerator)
     return MemberScores(scores[chosen], scores[rejected])
 
 
@@ -62,22 +68,22 @@ class Training:
         """Train, and leave the weights with the lowest validation loss in the learner."""
         accelerator, config = Accelerator(), self.config
         self.learner.train()  # without dropout, all that it changes is whether gradient checkpointing is done
-        total, start = config.epochs * self.per_epoch, self._restore()
-        for step in range(start, total):
+        steps, start = config.epochs * self.per_epoch, self._restore()
+        for step in range(start, steps):
             if self.stalled >= config.patience:
-                self.job.progress.note(f"stopped after {step} of {total} steps: the validation loss no longer falls")
+                self.job.progress.note(f"stopped after {step} of {steps} steps: the validation loss no longer falls")
                 break
             epoch, place = divmod(step, self.per_epoch)
             if place == 0 or step == start:
                 batches = epoch_batches([g.length for g in self.groups], config.batch_size, config.seed, "reward_model", "order", epoch)
-            learning_rate = self._set_learning_rates(warmup_linear(step, total, config.warmup))
+            learning_rate = self._set_learning_rates(warmup_linear(step, steps, config.warmup))
             figures = accumulate_gradients(self.learner, accelerator, [self.groups[i] for i in batches[place]], config.microbatch_tokens)
             grad_norm = self.guard.step(self.learner.parameters(), self.optimizer)
             self.metrics.append({"step": step + 1, **figures, "learning_rate": learning_rate, "grad_norm": grad_norm})
             if self._validations(step + 1) > self._validations(step):
                 self._validate((step + 1) / self.per_epoch)
-            self.job.progress.report(step + 1, total, loss=figures["loss"], accuracy=figures["accuracy"])
-            if self.checkpoints.due():
+            self.job.progress.report(step + 1, steps, loss=figures["loss"], accuracy=figures["accuracy"])
+            if accelerator.is_main_process and self.checkpoints.due():
                 self._save(step + 1)
         if not self.best:
             raise StageError("the loss on the validation split was never finite", remedy="lower the learning rate and run again")

@@ -48,7 +48,7 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
 
     def build(output: Path) -> Headline:
         paths = {role: artifact.path for role, artifact in present.items()}
-        return run_job(job, config, paths, output, work, log, on_progress=_forward)
+        return run_job(job, config, paths, output, work, log, processes=getattr(config, "processes", 1), on_progress=_forward)
 
     with turn(work):
         made = home.artifacts.make(identity, build)
