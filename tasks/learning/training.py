@@ -81,13 +81,18 @@ def evaluate_policy(
     policy: Artifact,
     base_model: Artifact,
     champion: Artifact | None,
+    champion_reward_model: Artifact | None,
     reward_model: Artifact,
     judge: Artifact,
     prompts: Artifact,
 ) -> Made:
-    """A policy's responses to held-out prompts, beside those of the base model and of the champion."""
-    inputs = {"policy": policy, "base_model": base_model, "champion": champion, "reward_model": reward_model, "judge": judge}
-    return make_learned(home, "evaluation", "evaluate_policy", config, {**inputs, "prompts": prompts})
+    """A policy's responses to held-out prompts, beside those of the base model and of the champion.
+
+    With the reward model that the champion learned through, the two reward models are compared, too.
+    """
+    judges = {"reward_model": reward_model, "judge": judge, "champion_reward_model": champion_reward_model}
+    inputs = {"policy": policy, "base_model": base_model, "champion": champion, **judges, "prompts": prompts}
+    return make_learned(home, "evaluation", "evaluate_policy", config, inputs)
 
 
 reward_model_stage = stage("reward model")(train_reward_model)
