@@ -90,8 +90,11 @@ class RewardModelConfig(LearningConfig):
         description="learn beside the score how much annotators like length for its own sake; the score leaves it out, and with it "
         "whatever good grows in proportion to length",
     )
-    members: int = Field(
-        default=1, ge=1, description="heads of the ensemble on one backbone, each fitted to its own bootstrap resample of the prompts"
+    members: int = Field(default=1, ge=1, description="members of the ensemble, each fitted to its own bootstrap resample of the prompts")
+    ensemble: Literal["heads", "models"] = Field(
+        default="heads",
+        description="what the members are: heads on one backbone, at the price of one model; or models trained one after the other, whose "
+        "backbones differ, too, at the price of as many",
     )
     combination: Combination = Field(
         default="mean",
@@ -132,6 +135,10 @@ class RewardModelConfig(LearningConfig):
     def _check_members(self) -> Self:
         if self.combination != "mean" and self.members == 1:
             raise ValueError(f"combination = {self.combination!r} needs an ensemble: members of 2 or more")
+        if self.ensemble == "models" and self.members == 1:
+            raise ValueError("ensemble = 'models' needs members of 2 or more")
+        if self.ensemble == "models" and self.freeze_backbone:
+            raise ValueError("with freeze_backbone all models of an ensemble have one backbone: take ensemble = 'heads'")
         return self
 
     @model_validator(mode="after")

@@ -26,7 +26,8 @@ from models.ppo.rollout import Response, Scorer, over_microbatches, respond
 from models.randomness import derive_seed
 from models.reward.comparison import compare
 from models.reward.preference_data import FILE_NAME, read_preferences
-from models.reward.reward_model import RewardModel, load_reward_model
+from models.reward.reward_model import load_reward_model
+from models.reward.scoring import Scoring
 
 POLICY, REFERENCE, CHAMPION = "policy", "reference", "champion"
 ROLES = {POLICY: "policy", REFERENCE: "base_model", CHAMPION: "champion"}
@@ -83,7 +84,7 @@ def run(job: Job[EvaluationConfig]) -> Headline:
     return {**_headline(figures), "n_prompts": len(prompts), "prompts_cut": cut}
 
 
-def _reward_models_compared(job: Job[EvaluationConfig], own: RewardModel) -> list[dict[str, object]]:
+def _reward_models_compared(job: Job[EvaluationConfig], own: Scoring) -> list[dict[str, object]]:
     if CHAMPION_REWARD_MODEL not in job.inputs:
         return []
     champions = load_reward_model(job.input(CHAMPION_REWARD_MODEL, "model"), own.device)

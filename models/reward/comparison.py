@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data_contracts.records import ALL_SLICES
 from models.evaluation.clusters import Figure, estimates
 from models.reward.reward_figures import ratio, share_right
-from models.reward.reward_model import RewardModel
+from models.reward.scoring import Scoring
 
 ACCURACY, OF_CHAMPION = "reward_model_accuracy", "reward_model_accuracy_champion"
 GAIN = "reward_model_accuracy_gain_champion"
@@ -25,7 +25,7 @@ FIGURES: dict[str, Figure] = {
 }
 
 
-def compare(preferences: Sequence[dict[str, Any]], own: RewardModel, champions: RewardModel) -> list[dict[str, object]]:
+def compare(preferences: Sequence[dict[str, Any]], own: Scoring, champions: Scoring) -> list[dict[str, object]]:
     """Rows of the record `figure`, over all preferences and by slice, with intervals over prompts; none where no pair is decided.
 
     Args:
@@ -45,7 +45,7 @@ def compare(preferences: Sequence[dict[str, Any]], own: RewardModel, champions: 
     return rows
 
 
-def right(preferences: Sequence[dict[str, Any]], model: RewardModel) -> NDArray[np.float64]:
+def right(preferences: Sequence[dict[str, Any]], model: Scoring) -> NDArray[np.float64]:
     """1 where a model scores a preference's `chosen` higher than its `rejected`, one half where equal, 0 where lower; (n,)."""
     prompts = [row["prompt"] for row in preferences]
     chosen, rejected = (model.score(prompts, [row[side] for row in preferences]).score.double() for side in ("chosen", "rejected"))

@@ -10,7 +10,7 @@ Shapes: B pairs, K members of the ensemble.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,7 +25,7 @@ from models.reward.baselines import fit_length_only, length_differences
 from models.reward.ensemble import resample_weights
 from models.reward.likelihoods import initial_tie, log_probabilities, negative_log_likelihood, outcome_shares, preference_log_odds
 from models.reward.preference_data import FILE_NAME, Group, Preference, distinct_sequences
-from models.reward.reward_model import RewardModel
+from models.reward.scoring import Scoring
 
 
 class Columns(NamedTuple):
@@ -45,11 +45,16 @@ class Learner(nn.Module):
     length: nn.Parameter | None
     """Log-odds (K,) per `length_scale` tokens by which `chosen` is longer."""
 
-    def __init__(self, model: RewardModel, config: RewardModelConfig, pairs: Sequence[Preference]) -> None:
-        """A learner at its first step, before the pairs that it is going to learn from."""
+    def __init__(
+        self, model: Scoring, config: RewardModelConfig, pairs: Sequence[Preference], resample: Mapping[str, list[float]] | None = None
+    ) -> None:
+        """A learner at its first step, before the pairs that it is going to learn from.
+
+        `resample` says how often each member drew each prompt; by default, the members draw here.
+        """
         super().__init__()
         self.model, self.config = model, config
-        self.resample = resample_weights([pair.prompt_id for pair in pairs], config.members, config.seed)
+        self.resample = resample or resample_weights([pair.prompt_id for pair in pairs], config.members, config.seed)
         if config.margin_per_strength and all(pair.strength is None for pair in pairs):
             raise InputError(
                 "margin_per_strength asks for strengths, and no preference has one",
@@ -118,7 +123,7 @@ def columns_of(pairs: Sequence[Preference], like: Tensor) -> Columns:
     return Columns(*torch.tensor(rows, dtype=like.dtype, device=like.device).unbind(1))
 
 
-def differences_of(model: RewardModel, pairs: Sequence[Preference]) -> Tensor:
+def differences_of(model: Scoring, pairs: Sequence[Preference]) -> Tensor:
     """Score differences (B, K) of pairs, in one forward pass in which every different sequence is encoded once."""
     sequences, chosen, rejected = distinct_sequences(pairs)
     scores = model.score_tokens(sequences)

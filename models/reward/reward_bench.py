@@ -21,7 +21,7 @@ from data_contracts.records import ALL_SLICES
 from models.evaluation.clusters import Figure, Sums, estimates
 from models.language.text import Message
 from models.reward.reward_figures import ratio
-from models.reward.reward_model import RewardModel
+from models.reward.scoring import Scoring
 
 TIES, TIED, REF = "Ties", "tied", "ref"
 MEAN = "mean of subsets"
@@ -76,7 +76,7 @@ class Unit(NamedTuple):
     n_rows: int = 1
 
 
-def score_items(items: Sequence[Item], model: RewardModel) -> list[Result]:
+def score_items(items: Sequence[Item], model: Scoring) -> list[Result]:
     """Every response of every row scored, and what was too long for the model counted."""
     sides = [(item.prompt, response) for item in items for response in (*item.chosen, *item.rejected)]
     scores = iter(model.score([prompt for prompt, _ in sides], [response for _, response in sides]).score.tolist())

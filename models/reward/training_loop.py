@@ -1,7 +1,7 @@
 """The training loop of a reward model, from the first step to the weights with the lowest validation loss."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +17,7 @@ from models.optimization import StepGuard, adamw, set_learning_rate, warmup_line
 from models.processes import own_share, total
 from models.reward.learner import Learner, accumulate_gradients
 from models.reward.preference_data import Preference, distinct_sequences, in_groups
-from models.reward.reward_model import RewardModel
+from models.reward.scoring import Scoring
 
 
 class MemberScores(NamedTuple):
@@ -32,7 +32,7 @@ class MemberScores(NamedTuple):
         return self.chosen - self.rejected
 
 
-def score_preferences(model: RewardModel, preferences: Sequence[Preference], microbatch_tokens: int) -> MemberScores:
+def score_preferences(model: Scoring, preferences: Sequence[Preference], microbatch_tokens: int) -> MemberScores:
     """Members' scores of both sides of every preference, in float64; processes that train together share the work."""
     accelerator = Accelerator()
     sequences, chosen, rejected = distinct_sequences(preferences)
@@ -47,12 +47,17 @@ class Training:
     """The training loop with what a checkpoint has to hold."""
 
     def __init__(
-        self, job: Job[RewardModelConfig], model: RewardModel, pairs: Sequence[Preference], validation: Sequence[Preference]
+        self,
+        job: Job[RewardModelConfig],
+        model: Scoring,
+        pairs: Sequence[Preference],
+        validation: Sequence[Preference],
+        resample: Mapping[str, list[float]] | None = None,
     ) -> None:
-        """Training that has not begun: on the pairs, with the validation ones choosing the epoch."""
+        """Training that has not begun: on the pairs, with the validation ones choosing the epoch; see `Learner` for `resample`."""
         self.job, self.config, self.model = job, job.config, model
         self.groups, self.validation = in_groups(pairs), validation
-        self.learner = Learner(model, job.config, pairs).to(model.device)
+        self.learner = Learner(model, job.config, pairs, resample).to(model.device)
         self.optimizer = adamw(model, weight_decay=job.config.weight_decay)
         if beside := list(self.learner.beside_the_score.values()):
             self.optimizer.add_param_group({"params": beside, "weight_decay": 0.0})
@@ -87,7 +92,11 @@ class Training:
                 self._save(step + 1)
         if not self.best:
             raise StageError("the loss on the validation split was never finite", remedy="lower the learning rate and run again")
-        self.learner.load_state_dict(self.best, strict=False)  # what does not learn is as it was
+        self.take_best()
+
+    def take_best(self) -> None:
+        """Put the weights with the lowest validation loss into the learner; what does not learn is as it was."""
+        self.learner.load_state_dict(self.best, strict=False)
 
     def _validations(self, steps: int) -> int:
         """How many validations there are in so many steps, at equal distances; each epoch ends with one."""

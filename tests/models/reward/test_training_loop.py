@@ -72,19 +72,36 @@ class StopsAfter(Progress):
             raise StoppedError
 
 
-@pytest.mark.parametrize("tuned", [{}, {"lora": {"rank": 2}, "gradient_checkpointing": True}])
+class Watched(Progress):
+    """A progress file that remembers how far the job was, step by step."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.seen: list[int] = []
+
+    def report(self, done: int, total: int, **figures: float | str | None) -> None:
+        self.seen.append(done)
+
+
+@pytest.mark.parametrize("tuned", [{}, {"lora": {"rank": 2}, "gradient_checkpointing": True}, {"ensemble": "models"}])
 def test_a_resumed_run_ends_as_an_unbroken_one(
     tuned: dict[str, Any], chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a checkpoint at every step; the whole run stops early, and the broken one is stopped twice before and once started after."""
+    """With a checkpoint at every step; the whole run stops early, and the broken one is stopped three times and once started after.
+
+    Of two models of their own, the first stop is in the first and the others are in the second.
+    """
     monkeypatch.setattr(Checkpoints, "due", lambda _: True)
     settings: dict[str, Any] = {"epochs": 10, "learning_rate": 1e-2, "batch_size": 8, **ENSEMBLE, **tuned}
     whole, broken = (make_job(folder(tmp_path / name), chat_model, noisy_rows(80), **settings) for name in ("whole", "broken"))
-    headline = run(whole)
-    assert 15 < len([row for row in metrics_of(whole) if "step" in row]) < 50
-    for killed_at in (3, 11):
+    watched = Watched()
+    headline = run(Job(whole.config, whole.inputs, whole.output, whole.work, watched))
+    assert 15 < len(watched.seen) < 50
+    for share in (0.1, 0.6, 0.9):
+        killed_at = watched.seen[int(share * len(watched.seen))]
         with pytest.raises(StoppedError):
             run(Job(broken.config, broken.inputs, broken.output, broken.work, StopsAfter(killed_at)))
+    assert (broken.work / "member-0" / "finished").exists() == ("ensemble" in tuned)
     for _ in range(2):
         assert run(broken) == headline
         assert list_files(broken.output) == list_files(whole.output)
