@@ -51,7 +51,8 @@ def run(job: Job[RewardModelConfig]) -> Headline:
     (job.output / "evaluation.json").write_text(json.dumps(told, indent=2) + "\n")
     shown = ("accuracy", "accuracy_low", "accuracy_high", "log_loss", "ece", "length_only_accuracy", "n_pairs", "n_prompts")
     figures: Any = told[HELD_OUT]
-    return {name: figures.get(name) for name in shown} | {"best_epoch": trained.best_epoch, "skipped_steps": trained.skipped_steps}
+    cut = {name: sum(round(told[split][name]) for split in splits) for name in ("prompts_cut", "responses_cut")}
+    return {name: figures.get(name) for name in shown} | cut | {"best_epoch": trained.best_epoch, "skipped_steps": trained.skipped_steps}
 
 
 def evaluate(learner: Learner, splits: Splits, members: dict[str, MemberScores]) -> Rows:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from models.optimization import StepGuard
 from models.progress import Progress
 from models.reward.reward_model import load_reward_model
 from models.reward.train_reward_model import run
+from tests.models.conftest import user
 from tests.models.reward.test_train_reward_model import make_job, planted_rows
 
 ENSEMBLE = {"members": 2, "combination": "uncertainty_weighted", "likelihood": "davidson"}
@@ -166,6 +168,19 @@ def test_empty_and_overlong_responses_are_learned_from_and_counted(chat_model: P
     for row in rows:
         row["rejected"], row["chosen"] = "", f"{row['chosen']} {'soap ' * 90}"
     job = make_job(tmp_path, chat_model, rows, max_length=64)
-    run(job)
+    headline = run(job)
     evaluation = json.loads((job.output / "evaluation.json").read_text())
     assert evaluation["test"]["responses_cut"] == evaluation["test"]["n_pairs"] == 10
+    assert (headline["prompts_cut"], headline["responses_cut"]) == (0, 50)  # 30 pairs to learn from, 10 of validation, 10 of the test
+
+
+@pytest.mark.parametrize("max_length", [64, 10_000])
+def test_prompts_longer_than_the_limit_or_the_context_are_cut_and_counted(max_length: int, chat_model: Path, tmp_path: Path) -> None:
+    """The backbone has 128 positions."""
+    rows = [{**row, "prompt": user("lamp " * 300)} for row in planted_rows(60)]
+    job = make_job(tmp_path, chat_model, rows, max_length=max_length)
+    headline = run(job)
+    assert (headline["prompts_cut"], headline["responses_cut"]) == (50, 0)
+    figures = pq.read_table(job.output / "figures.parquet").to_pylist()
+    counted = {row["split"]: row["value"] for row in figures if (row["grouping"], row["figure"]) == ("all", "prompts_cut")}
+    assert counted == {"train": 30, "validation": 10, "test": 10}
