@@ -14,7 +14,7 @@ from data_contracts.home import Home
 from data_contracts.parquet import write_table
 from data_contracts.records import REWARD_BENCH_ROW
 from flows.show import find_artifact
-from models.reward.reward_bench import TIES, Result, figures, score_items
+from models.reward.evaluation.reward_bench import TIES, Result, figures, score_items
 from models.reward.reward_model import load_reward_model
 from tasks.evaluation.reward_bench_rows import read_items
 

@@ -24,7 +24,7 @@ from models.language.text import Tokenizer, load_tokenizer, pad_token
 from models.ppo.ppo_math import kl_k1
 from models.ppo.rollout import Response, Scorer, over_microbatches, respond
 from models.randomness import derive_seed
-from models.reward.comparison import compare
+from models.reward.evaluation.comparison import compare
 from models.reward.preference_data import FILE_NAME, read_preferences
 from models.reward.reward_model import load_reward_model
 from models.reward.scoring import Scoring

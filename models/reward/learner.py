@@ -21,8 +21,8 @@ from data_contracts.errors import InputError
 from models.batching import token_batches
 from models.configs import RewardModelConfig
 from models.processes import own_share, sum_gradients, total
-from models.reward.baselines import fit_length_only, length_differences
 from models.reward.ensemble import resample_weights
+from models.reward.evaluation.baselines import fit_length_only, length_differences
 from models.reward.likelihoods import initial_tie, log_probabilities, negative_log_likelihood, outcome_shares, preference_log_odds
 from models.reward.preference_data import FILE_NAME, Group, Preference, distinct_sequences
 from models.reward.scoring import Scoring

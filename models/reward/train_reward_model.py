@@ -17,13 +17,13 @@ from data_contracts.records import REWARD_FIGURE
 from models.configs import RewardModelConfig
 from models.job import Headline, Job
 from models.metrics import write_metrics
-from models.reward.baselines import fit_length_only
-from models.reward.calibration import fit_temperature
+from models.reward.evaluation.baselines import fit_length_only
+from models.reward.evaluation.calibration import fit_temperature
+from models.reward.evaluation.reward_evaluation import OVERALL, Rows, as_json, evaluate_scores
+from models.reward.evaluation.reward_figures import Scores, probabilities_of
 from models.reward.learner import Learner
 from models.reward.member_training import new_model, train_heads, train_models
 from models.reward.preference_data import FILE_NAME, Preference, encode_split, read_preferences
-from models.reward.reward_evaluation import OVERALL, Rows, as_json, evaluate_scores
-from models.reward.reward_figures import Scores, probabilities_of
 from models.reward.training_loop import MemberScores, score_preferences
 
 SELECTION, HELD_OUT = "validation", "test"

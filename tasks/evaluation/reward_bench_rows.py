@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts.errors import InputError, examples
-from models.reward.reward_bench import TIES, Item
+from models.reward.evaluation.reward_bench import TIES, Item
 from tasks.sources.files import rows_of
 from tasks.sources.rows import BadRow, RowError, name, prompt, required_name, slice_name
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.reward.comparison import ACCURACY, GAIN, OF_CHAMPION, compare
 from models.reward.ensemble import Scored
+from models.reward.evaluation.comparison import ACCURACY, GAIN, OF_CHAMPION, compare
 
 Row = dict[str, Any]
 

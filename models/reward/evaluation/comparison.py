@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data_contracts.records import ALL_SLICES
 from models.evaluation.clusters import Figure, estimates
-from models.reward.reward_figures import ratio, share_right
+from models.reward.evaluation.reward_figures import ratio, share_right
 from models.reward.scoring import Scoring
 
 ACCURACY, OF_CHAMPION = "reward_model_accuracy", "reward_model_accuracy_champion"

@@ -20,7 +20,7 @@ import numpy as np
 from data_contracts.records import ALL_SLICES
 from models.evaluation.clusters import Figure, Sums, estimates
 from models.language.text import Message
-from models.reward.reward_figures import ratio
+from models.reward.evaluation.reward_figures import ratio
 from models.reward.scoring import Scoring
 
 TIES, TIED, REF = "Ties", "tied", "ref"

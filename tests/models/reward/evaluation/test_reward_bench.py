@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.reward.reward_bench import Item, Result, figures
+from models.reward.evaluation.reward_bench import Item, Result, figures
 from tests.models.conftest import user
 
 Rows = dict[tuple[str, str], dict[str, Any]]
