@@ -37,7 +37,11 @@ def run(job: Job[RewardModelConfig]) -> Headline:
     rows = read_preferences(job.input("preferences", FILE_NAME))
     splits = {name: encode_split(rows, name, first) for name in (config.split, SELECTION, HELD_OUT)}
     learns, chooses = splits[config.split], splits[SELECTION]
-    trained = train_heads(job, first, learns, chooses) if config.ensemble == "heads" else train_models(job, learns, chooses)
+    if config.ensemble == "heads":
+        trained = train_heads(job, first, learns, chooses)
+    else:
+        del first  # every member starts with a model of its own, and memory is short
+        trained = train_models(job, learns, chooses)
     model = trained.learner.model
     members = {name: score_preferences(model, preferences, config.microbatch_tokens) for name, preferences in splits.items()}
     if not Accelerator().is_main_process:
