@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 
 from data_contracts.errors import InputError, RecipeError
 from models.configs import RewardModelConfig
+from models.reward import training_loop
 from models.reward.fine_tuning import FineTuning
 from models.reward.learner import Learner, accumulate_gradients
 from models.reward.preference_data import in_groups
@@ -104,6 +105,20 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradient(
         found.append((gradient, sum(kept)))
     torch.testing.assert_close(found[0][0], found[1][0], atol=1e-12, rtol=1e-9)
     assert found[1][1] < found[0][1] / 2
+
+
+def test_a_job_checkpoints_gradients_at_every_step(chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers does it in training mode only, and a model that was loaded is not in it."""
+    seen: list[bool] = []
+
+    def watched(learner: Learner, *arguments: Any) -> dict[str, float]:
+        seen.append(all(module.training for module in learner.modules()))
+        return accumulate_gradients(learner, *arguments)
+
+    monkeypatch.setattr(training_loop, "accumulate_gradients", watched)
+    run(make_job(tmp_path, chat_model, planted_rows(60), gradient_checkpointing=True))
+    assert seen
+    assert all(seen)
 
 
 def test_lora_without_its_package_says_what_to_install(chat_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

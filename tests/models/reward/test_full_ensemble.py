@@ -12,10 +12,13 @@ from pydantic import ValidationError
 
 from data_contracts.errors import InputError
 from models.configs import RewardModelConfig
+from models.job import Job
 from models.language.text import load_tokenizer
 from models.ppo.value_model import load_value_model
+from models.reward import member_training
 from models.reward.learner import Learner
-from models.reward.reward_model import FullEnsemble, load_reward_model, new_reward_model
+from models.reward.member_training import new_model
+from models.reward.reward_model import FullEnsemble, RewardModel, load_reward_model, new_reward_model
 from models.reward.train_reward_model import run
 from tests.models.conftest import sentences, user
 from tests.models.learning import ppo_config
@@ -92,12 +95,23 @@ def test_a_member_weights_prompts_as_it_drew_them(chat_model: Path) -> None:
 
 
 @pytest.mark.parametrize("tuned", [{}, {"lora": {"rank": 4}}])
-def test_models_of_their_own_learn_apart_and_are_stored_as_one(tuned: dict[str, Any], chat_model: Path, tmp_path: Path) -> None:
+def test_models_of_their_own_learn_apart_and_are_stored_as_one(
+    tuned: dict[str, Any], chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[torch.Tensor] = []
+
+    def watched(job: Job[RewardModelConfig]) -> RewardModel:
+        model = new_model(job)
+        starts.append(model.head.weight.detach().clone())
+        return model
+
+    monkeypatch.setattr(member_training, "new_model", watched)
     rows = planted_rows(240)
     settings = {"members": 2, "ensemble": "models", "likelihood": "davidson", "epochs": 4, "learning_rate": 3e-3, "batch_size": 16}
     job = make_job(tmp_path, chat_model, rows, **settings, **tuned)
     headline = run(job)
     assert headline["accuracy"] > 0.9  # type: ignore[operator]
+    assert not torch.equal(*starts)
     model = load_reward_model(job.output / "model")
     assert isinstance(model, FullEnsemble)
     weights = [next(m.parameters() for m in one.backbone.modules() if isinstance(m, torch.nn.Linear)) for one in model.members]

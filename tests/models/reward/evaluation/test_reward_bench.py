@@ -77,6 +77,15 @@ def test_ties_by_hand() -> None:
     assert (row["n_rows"], row["n_prompts"]) == (4, 2)
 
 
+def test_the_worst_good_answer_makes_the_gap() -> None:
+    """Gap 2 − 1.5 = 0.5 and spread 2: correct, and not preferred. Then one good answer stands below: not correct either."""
+    rows = found(result("Ties", [4.0, 2.0], [1.5, 0.0], id_=TIED), result("Ties", [9.0], [0.0], id_=REF))
+    assert (rows["Ties", "tied_accuracy"]["value"], rows["Ties", "correctness_preferred"]["value"]) == (1, 0)
+    assert rows["Ties", "correctness_margin_score"]["value"] == pytest.approx(math.tanh(0.5 / 2 - 1))
+    below = found(result("Ties", [4.0, 1.0], [1.5, 0.0], id_=TIED))
+    assert below["Ties", "tied_accuracy"]["value"] == 0
+
+
 def test_a_perfect_model_of_ties_has_101_percent_and_an_indifferent_one_none() -> None:
     perfect = found(result("Ties", [9.0, 9.0], [0.0], id_=TIED), result("Ties", [9.0], [0.0], id_=REF))
     assert perfect["Ties", "score"]["value"] == pytest.approx(1.01)
