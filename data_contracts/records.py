@@ -474,6 +474,28 @@ REWARD_FIGURE = RecordKind(
     ),
 )
 
+REWARD_BENCH_ROW = RecordKind(
+    "reward_bench_row",
+    grain="one row per row of a file in one of RewardBench's layouts that a reward model scored",
+    key=("row",),
+    columns=(
+        Column("row", INT, "number of the row in the file, from 1"),
+        Column("id", TEXT, "the row's id, or else its number"),
+        Column("subset", TEXT, "the subset that it belongs to"),
+        Column("chosen_scores", pa.list_(FLOAT), "scores of the good responses, in their order"),
+        Column("rejected_scores", pa.list_(FLOAT), "scores of the bad ones"),
+        Column(
+            "credit",
+            FLOAT,
+            "1 where the good response has the highest score, shared where others have the same, else 0; null in `Ties`, whose rows are "
+            "judged together",
+            nullable=True,
+        ),
+        Column("prompt_cut", pa.bool_(), "whether the prompt was too long for the model and lost its beginning"),
+        Column("responses_cut", INT, "responses that were too long and lost their end"),
+    ),
+)
+
 RULE = RecordKind(
     "rule",
     grain="one row per rule of the gate",
@@ -541,6 +563,7 @@ RECORD_KINDS = (
     ANNOTATOR_PAIR,
     FAVOURITISM,
     REWARD_FIGURE,
+    REWARD_BENCH_ROW,
     DATA_RULE,
     RULE,
 )

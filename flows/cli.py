@@ -1,4 +1,5 @@
-"""The command line: `overnight run`, `overnight show`, `overnight verify`, `overnight quarantine`, `overnight audit`, `overnight forget`.
+"""The command line: `overnight run`, `overnight show`, `overnight verify`, `overnight quarantine`, `overnight audit`, `overnight forget`,
+`overnight evaluate`.
 
 Heavy libraries are imported inside the commands, so that `--help` answers at once.
 """
@@ -95,6 +96,17 @@ def _parser() -> argparse.ArgumentParser:
     quarantine.add_argument("--recipe", metavar="FILE", help="with --mended: the recipe that the rows were refused under")
     quarantine.set_defaults(command=_quarantine)
     _add_audit(commands, home)
+
+    evaluate = commands.add_parser(
+        "evaluate", parents=[home], help="a stored model on a file from outside, in one of RewardBench's layouts"
+    )
+    evaluate.add_argument("what", choices=("reward-model",), help="kind of model")
+    evaluate.add_argument("artifact", metavar="ID", help="the first digits of its id")
+    evaluate.add_argument(
+        "--data", type=Path, required=True, metavar="FILE", help="JSON lines or Parquet; docs/reward_bench.md has examples"
+    )
+    evaluate.add_argument("--rows", type=Path, metavar="FILE", help="write the scores of every row to this Parquet file")
+    evaluate.set_defaults(command=_evaluate)
     return parser
 
 
@@ -177,6 +189,13 @@ def _audit(options: argparse.Namespace) -> int:
         audit.show_views(home, options.name)
     else:
         audit.show_summary(home)
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from flows.evaluate import evaluate_reward_model
+
+    evaluate_reward_model(_existing(options), options.artifact, options.data, options.rows)
     return 0
 
 

@@ -123,6 +123,16 @@ class Night:
         artifact = self.home.artifacts.open(entry.policy_id)
         return StageResult.of("champion", artifact, reused=True)
 
+    def reward_model_to_beat(self, champion: StageResult | None, reward_model: StageResult) -> StageResult | None:
+        """What the champion learned through, or None where there is no champion or it learned through tonight's."""
+        if champion is None:
+            return None
+        inputs = self.home.artifacts.open(champion.artifact_id).manifest.identity.inputs
+        behind = next(ref for ref in inputs if ref.role == "reward_model")
+        if behind.digest == reward_model.digest:
+            return None
+        return StageResult.of("champion's reward model", self.home.artifacts.open(behind.id), reused=True)
+
     def close(self, **reported: StageResult | None) -> NightRecord:
         """Write the report of what there is, by role, put it in place, rebuild the audit database and keep the night's record."""
         self.run(report_stage, self.recipe.report, **reported)

@@ -57,8 +57,10 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     policy = run(policy_stage, recipe.policy, base_model=base, reward_model=reward_model, judge=judge, prompts=preferences)
 
     # From a policy to a decision.
+    champion = night.champion_to_beat(policy)
+    opponents = {"champion": champion, "champion_reward_model": night.reward_model_to_beat(champion, reward_model)}
     judges = {"reward_model": reward_model, "judge": judge, "prompts": preferences}
-    evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=base, champion=night.champion_to_beat(policy), **judges)
+    evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=base, **opponents, **judges)
     gate = run(gate_stage, recipe.gate, reward_model=reward_model, evaluation=evaluation)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
     said = {"aggregation": aggregation, "preferences": preferences}

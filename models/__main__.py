@@ -23,16 +23,18 @@ HEADLINE_NAME = "headline.json"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job that the arguments name; the exit status: 0, or one of `models.progress`."""
     options = _parser().parse_args(arguments)
-    progress = Progress(options.progress)
+    is_main = os.environ.get("RANK", "0") == "0"
+    progress = Progress(options.progress, errors_only=not is_main)
     try:
         if os.environ.get("OVERNIGHT_SUPERVISOR"):
             from models.lifeline import hold
 
             hold()
         headline = _run(options, progress)
-        aside = options.work / f"{HEADLINE_NAME}.aside"
-        aside.write_text(json.dumps(dict(headline), sort_keys=True) + "\n")
-        aside.replace(options.work / HEADLINE_NAME)
+        if is_main:
+            aside = options.work / f"{HEADLINE_NAME}.aside"
+            aside.write_text(json.dumps(dict(headline), sort_keys=True) + "\n")
+            aside.replace(options.work / HEADLINE_NAME)
     except OvernightError as error:
         return _refuse(error, progress)
     except Exception as error:
@@ -102,6 +104,8 @@ def _settle_torch() -> None:
 
     if not torch.cuda.is_available():
         os.environ["ACCELERATE_USE_CPU"] = "true"  # without it several CPU processes would each believe to be alone
+    elif (ranks := int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) > torch.cuda.device_count():
+        raise RecipeError(f"{ranks} processes need a GPU each, and there are {torch.cuda.device_count()}", remedy="lower `processes`")
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 

@@ -114,10 +114,15 @@ def _detached(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous()
 
 
+def _changing(part: nn.Module) -> dict[str, Tensor]:
+    """What training changes in a module, by name: no parameter that does not learn, and tied ones once."""
+    return {name: p for name, p in part.named_parameters() if p.requires_grad} | dict(part.named_buffers())
+
+
 def _take(part: Part) -> tuple[dict[str, Tensor], Any]:
     """A part's tensors by name, and what else it has as JSON values."""
-    if isinstance(part, nn.Module):  # tied parameters come once
-        return {**dict(part.named_parameters()), **dict(part.named_buffers())}, None
+    if isinstance(part, nn.Module):
+        return _changing(part), None
     if not isinstance(part, Optimizer):
         return dict(part), None
     saved = part.state_dict()
@@ -128,7 +133,7 @@ def _take(part: Part) -> tuple[dict[str, Tensor], Any]:
 def _put(part: Part, tensors: dict[str, Tensor], extra: Any) -> None:
     if isinstance(part, nn.Module):
         with torch.no_grad():
-            for name, tensor in [*part.named_parameters(), *part.named_buffers()]:
+            for name, tensor in _changing(part).items():
                 tensor.copy_(tensors[name])
     elif isinstance(part, Optimizer):
         state: dict[int, dict[str, Tensor]] = {}

@@ -53,6 +53,15 @@ class SampleJobConfig(LearningConfig):
     responses_per_prompt: int = Field(default=2, ge=1, description="responses to each prompt, sampled independently")
 
 
+class LoRAConfig(BaseModel):
+    """Matrices of low rank beside the backbone's linear layers (Hu et al., 2021), which learn in its place; needs the extra `lora`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rank: int = Field(default=16, ge=1, description="rank of the matrices")
+    alpha: float = Field(default=32.0, gt=0, description="what they add is multiplied by alpha / rank")
+
+
 class RewardModelConfig(LearningConfig):
     """The reward model: a scalar head on a pretrained backbone, fitted to preferences."""
 
@@ -81,8 +90,11 @@ class RewardModelConfig(LearningConfig):
         description="learn beside the score how much annotators like length for its own sake; the score leaves it out, and with it "
         "whatever good grows in proportion to length",
     )
-    members: int = Field(
-        default=1, ge=1, description="heads of the ensemble on one backbone, each fitted to its own bootstrap resample of the prompts"
+    members: int = Field(default=1, ge=1, description="members of the ensemble, each fitted to its own bootstrap resample of the prompts")
+    ensemble: Literal["heads", "models"] = Field(
+        default="heads",
+        description="what the members are: heads on one backbone, at the price of one model; or models trained one after the other, whose "
+        "backbones differ, too, at the price of as many",
     )
     combination: Combination = Field(
         default="mean",
@@ -91,11 +103,21 @@ class RewardModelConfig(LearningConfig):
     uncertainty_coef: float = Field(
         default=0.1, ge=0, description="price of one unit of variance between the members, for `uncertainty_weighted`"
     )
+    lora: LoRAConfig | None = Field(
+        default=None,
+        description="train matrices of low rank instead of the backbone itself, and add them into its weights at the end; suits learning "
+        "rates about ten times as high; needs the extra `lora`",
+    )
+    freeze_backbone: bool = Field(default=False, description="train the heads alone, on the backbone as it is")
+    gradient_checkpointing: bool = Field(
+        default=False, description="keep only each layer's input for the backward pass and compute the rest again: less memory, more time"
+    )
     learning_rate: float = Field(default=1e-5, gt=0, description="peak learning rate of AdamW")
     epochs: int = Field(default=1, ge=1, description="passes over the split")
     likelihood_learning_rate: float = Field(
         default=1e-2, gt=0, description="peak learning rate of what is learned beside the score: the likelihood's ties, and the length term"
     )
+    processes: int = Field(default=1, ge=1, description="processes that train together, each on a GPU of its own where there are GPUs")
     batch_size: int = Field(
         default=64, ge=1, description="pairs per optimizer step, over all processes; the pairs of a ranking stay together and count as one"
     )
@@ -113,6 +135,16 @@ class RewardModelConfig(LearningConfig):
     def _check_members(self) -> Self:
         if self.combination != "mean" and self.members == 1:
             raise ValueError(f"combination = {self.combination!r} needs an ensemble: members of 2 or more")
+        if self.ensemble == "models" and self.members == 1:
+            raise ValueError("ensemble = 'models' needs members of 2 or more")
+        if self.ensemble == "models" and self.freeze_backbone:
+            raise ValueError("with freeze_backbone all models of an ensemble have one backbone: take ensemble = 'heads'")
+        return self
+
+    @model_validator(mode="after")
+    def _check_backbone(self) -> Self:
+        if self.freeze_backbone and (self.lora or self.gradient_checkpointing):
+            raise ValueError("with freeze_backbone nothing of the backbone learns: leave out lora and gradient_checkpointing")
         return self
 
 

@@ -24,11 +24,16 @@ from models.language.text import Tokenizer, load_tokenizer, pad_token
 from models.ppo.ppo_math import kl_k1
 from models.ppo.rollout import Response, Scorer, over_microbatches, respond
 from models.randomness import derive_seed
+from models.reward.evaluation.comparison import compare
+from models.reward.preference_data import FILE_NAME, read_preferences
 from models.reward.reward_model import load_reward_model
+from models.reward.scoring import Scoring
 
 POLICY, REFERENCE, CHAMPION = "policy", "reference", "champion"
 ROLES = {POLICY: "policy", REFERENCE: "base_model", CHAMPION: "champion"}
 """Which input each model comes from; the champion is there once a policy was promoted."""
+CHAMPION_REWARD_MODEL = "champion_reward_model"
+"""Input: what the champion learned through, where it is not tonight's reward model."""
 
 
 class Sample(NamedTuple):
@@ -58,24 +63,33 @@ def run(job: Job[EvaluationConfig]) -> Headline:
     """Sample, score and compare; writes `samples.parquet` and `figures.parquet`.
 
     Inputs: `policy`, `base_model` (the reference), `reward_model`, `judge` (a held-out reward model), `prompts`, and
-    `champion` where there is one.
+    `champion` where there is one; with `champion_reward_model`, the one that it learned through, the two reward models are
+    compared on all preferences of the split.
     """
     config, device = job.config, Accelerator().device
     prompts = load_prompts(job.input("prompts", "prompts.parquet"), config.split, config.max_prompts)
-    score = load_reward_model(job.input("reward_model", "model"), device).score
+    reward_model = load_reward_model(job.input("reward_model", "model"), device)
     judge = load_reward_model(job.input("judge", "model"), device).score
     names = [name for name in ROLES if name != CHAMPION or ROLES[name] in job.inputs]
     reference = _load(job, REFERENCE, device)
     samples: dict[str, list[Sample]] = {}
     for name in names:
         contender = reference if name == REFERENCE else _load(job, name, device)
-        samples[name] = sample(contender, reference, prompts, config, score=score, judge=judge)
+        samples[name] = sample(contender, reference, prompts, config, score=reward_model.score, judge=judge)
         job.progress.report(len(samples), len(names), model=name)
-    figures = all_figures(samples, config)
+    figures = all_figures(samples, config) + _reward_models_compared(job, reward_model)
     pq.write_table(SAMPLE.table(_sample_rows(samples)), job.output / "samples.parquet")
     pq.write_table(FIGURE.table(figures), job.output / "figures.parquet")
     cut = encode_prompts(reference.tokenizer, prompts, config.sampling.max_prompt_tokens).cut
     return {**_headline(figures), "n_prompts": len(prompts), "prompts_cut": cut}
+
+
+def _reward_models_compared(job: Job[EvaluationConfig], own: Scoring) -> list[dict[str, object]]:
+    if CHAMPION_REWARD_MODEL not in job.inputs:
+        return []
+    champions = load_reward_model(job.input(CHAMPION_REWARD_MODEL, "model"), own.device)
+    rows = read_preferences(job.input("prompts", FILE_NAME))
+    return compare([row for row in rows if row["split"] == job.config.split and row["weight"] > 0], own, champions)
 
 
 def sample(

@@ -17,7 +17,7 @@ from models.reward.reward_model import RewardModel, load_reward_model, new_rewar
 
 
 def load_value_model(config: PPOConfig, reward_model: Path, base_model: Path, tokenizer: Tokenizer, device: torch.device) -> RewardModel:
-    """The value model that training starts with.
+    """The value model that training starts with; of an ensemble of full models, from the first of them.
 
     Raises:
         RecipeError: the reward model cannot read the policy's tokens, or sees tokens before they are sampled.
@@ -26,7 +26,8 @@ def load_value_model(config: PPOConfig, reward_model: Path, base_model: Path, to
         model = new_reward_model(base_model, config.sampling.max_prompt_tokens + config.sampling.max_new_tokens)
         nn.init.zeros_(model.head.weight)
         return model.to(device)
-    model = load_reward_model(reward_model, device)
+    found = load_reward_model(reward_model, device)
+    model = found if isinstance(found, RewardModel) else found.members[0]
     if model.settings.pooling != "last":
         raise _not_from_reward_model("is an encoder, and would see tokens before they are sampled", reward_model)
     if model.tokenizer.get_vocab() != tokenizer.get_vocab():

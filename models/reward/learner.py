@@ -10,7 +10,7 @@ Shapes: B pairs, K members of the ensemble.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from data_contracts.errors import InputError
 from models.batching import token_batches
 from models.configs import RewardModelConfig
-from models.reward.baselines import fit_length_only, length_differences
+from models.processes import own_share, sum_gradients, total
 from models.reward.ensemble import resample_weights
+from models.reward.evaluation.baselines import fit_length_only, length_differences
 from models.reward.likelihoods import initial_tie, log_probabilities, negative_log_likelihood, outcome_shares, preference_log_odds
 from models.reward.preference_data import FILE_NAME, Group, Preference, distinct_sequences
-from models.reward.reward_model import RewardModel
+from models.reward.scoring import Scoring
 
 
 class Columns(NamedTuple):
@@ -44,11 +45,16 @@ class Learner(nn.Module):
     length: nn.Parameter | None
     """Log-odds (K,) per `length_scale` tokens by which `chosen` is longer."""
 
-    def __init__(self, model: RewardModel, config: RewardModelConfig, pairs: Sequence[Preference]) -> None:
-        """A learner at its first step, before the pairs that it is going to learn from."""
+    def __init__(
+        self, model: Scoring, config: RewardModelConfig, pairs: Sequence[Preference], resample: Mapping[str, list[float]] | None = None
+    ) -> None:
+        """A learner at its first step, before the pairs that it is going to learn from.
+
+        `resample` says how often each member drew each prompt; by default, the members draw here.
+        """
         super().__init__()
         self.model, self.config = model, config
-        self.resample = resample_weights([pair.prompt_id for pair in pairs], config.members, config.seed)
+        self.resample = resample or resample_weights([pair.prompt_id for pair in pairs], config.members, config.seed)
         if config.margin_per_strength and all(pair.strength is None for pair in pairs):
             raise InputError(
                 "margin_per_strength asks for strengths, and no preference has one",
@@ -117,7 +123,7 @@ def columns_of(pairs: Sequence[Preference], like: Tensor) -> Columns:
     return Columns(*torch.tensor(rows, dtype=like.dtype, device=like.device).unbind(1))
 
 
-def differences_of(model: RewardModel, pairs: Sequence[Preference]) -> Tensor:
+def differences_of(model: Scoring, pairs: Sequence[Preference]) -> Tensor:
     """Score differences (B, K) of pairs, in one forward pass in which every different sequence is encoded once."""
     sequences, chosen, rejected = distinct_sequences(pairs)
     scores = model.score_tokens(sequences)
@@ -127,16 +133,19 @@ def differences_of(model: RewardModel, pairs: Sequence[Preference]) -> Tensor:
 def accumulate_gradients(learner: Learner, accelerator: Accelerator, groups: Sequence[Group], microbatch_tokens: int) -> dict[str, float]:
     """Add the gradient of the groups' weighted mean loss, in forward passes of at most so many tokens; their loss and accuracy.
 
-    A group is never divided, so one of very many responses can be larger than the budget.
+    A group is never divided, so one of very many responses can be larger than the budget. Processes that train together share
+    the groups out and come to the same gradient, loss and accuracy.
     """
     count = sum(len(group.pairs) for group in groups)
     total_weight = learner.total_weight([pair for group in groups for pair in group.pairs])
-    loss, right = 0.0, 0.0
-    for rows in token_batches([g.length for g in groups], microbatch_tokens, [g.n_sequences for g in groups]):
-        pairs = [pair for i in rows for pair in groups[i].pairs]
+    loss, right, own = 0.0, 0.0, own_share(groups, accelerator)
+    for rows in token_batches([g.length for g in own], microbatch_tokens, [g.n_sequences for g in own]):
+        pairs = [pair for i in rows for pair in own[i].pairs]
         differences = differences_of(learner.model, pairs)
         part = learner.training_loss(pairs, differences) / total_weight
         accelerator.backward(part)
         loss += part.item()
         right += ((differences.detach().mean(1).sign() + 1) / 2).sum().item()
+    sum_gradients(learner.parameters(), accelerator)
+    loss, right = total(torch.tensor([loss, right], dtype=torch.float64), accelerator).tolist()
     return {"loss": loss, "accuracy": right / count}

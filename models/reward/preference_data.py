@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from data_contracts.errors import InputError, examples
 from data_contracts.records import PREFERENCE
 from models.language.text import EncodedPair
-from models.reward.reward_model import RewardModel
+from models.reward.scoring import Scoring
 
 FILE_NAME = "preferences.parquet"
 COLUMNS = (
@@ -85,7 +85,7 @@ def _adds_up(row: dict[str, Any]) -> bool:
     return bool(half >= 0 and half - ROUNDING <= row["probability"] <= 1 - half + ROUNDING)
 
 
-def encode_split(rows: Sequence[dict[str, Any]], split: str, model: RewardModel) -> list[Preference]:
+def encode_split(rows: Sequence[dict[str, Any]], split: str, model: Scoring) -> list[Preference]:
     """The preferences of one split, as the model's tokens.
 
     Raises:
@@ -103,7 +103,7 @@ def encode_split(rows: Sequence[dict[str, Any]], split: str, model: RewardModel)
     return [_encode(row, model) for row in own]
 
 
-def _encode(row: dict[str, Any], model: RewardModel) -> Preference:
+def _encode(row: dict[str, Any], model: Scoring) -> Preference:
     chosen, rejected = (model.encode(row["prompt"], row[side]) for side in ("chosen", "rejected"))
     return Preference(
         prompt_id=row["prompt_id"],

@@ -1,9 +1,10 @@
-"""The reward model: any transformers backbone with a scalar head, and the one definition of a response's score.
+"""The reward model: any transformers backbone with a scalar head, or several such models that score as one.
 
 A decoder is read at the last token of the response (its end token), an encoder by the mean over all tokens. There are one or
-more heads, the members of an ensemble. A member's score is `gain · head(hidden state) + bias`, with gain and bias set after
-training so that each member's scores of reference responses have mean 0 and variance 1; what combines them to one score is
-stored with the model. The reward model keeps its own tokenizer and end token: the policy's may be others.
+more heads, the members of an ensemble; or each member is a model of its own. A member's score is `gain · head(hidden state) +
+bias`, with gain and bias set after training so that each member's scores of reference responses have mean 0 and variance 1;
+what combines them to one score is stored with the model. The reward model keeps its own tokenizer and end token: the policy's
+may be others.
 
 Shapes: B responses, L tokens, K members.
 """
@@ -12,7 +13,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -22,90 +23,33 @@ from transformers import AutoModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from data_contracts.errors import InputError
-from models.batching import token_batches
 from models.configs import Combination
 from models.language.language_model import context_length, load_pretrained
-from models.language.text import (
-    EncodedPair,
-    Message,
-    Padded,
-    Tokenizer,
-    encode_pair,
-    end_token,
-    flush_left,
-    load_tokenizer,
-    pad_right,
-    pad_token,
-)
-from models.reward.ensemble import Scored, combine, disagreement
+from models.language.text import Padded, Tokenizer, end_token, flush_left, load_tokenizer
+from models.reward.scoring import RewardSettings, Scoring
 
 HEAD_NAME, SETTINGS_NAME = "head.safetensors", "reward_model.json"
-MICROBATCH_TOKENS = 16384
-"""Most padded tokens in one forward pass of scoring."""
-
-
+POOLER = "pooler."
+"""Beginning of the names of what some encoders put behind the last hidden states; no score passes through it."""
 LEAST_SPREAD = 1e-6
 """Standard deviation of the scores below which they are not scaled: a model that says the same of everything is not blown up."""
 
 
-class RewardSettings(NamedTuple):
-    """What a reward model is saved with, beside its weights."""
-
-    eos_id: int
-    max_length: int
-    """Longest prompt with response, in tokens; see `models.language.text.encode_pair` for what is cut."""
-    pooling: str
-    """`last` for decoders, `mean` for encoders."""
-    members: int = 1
-    combination: Combination = "mean"
-    uncertainty_coef: float = 0.0
-    """See `models.reward.ensemble.combine`."""
-
-
-class RewardModel(nn.Module):
-    """A scalar per prompt and response."""
+class RewardModel(Scoring):
+    """A scalar per prompt and response, from one backbone with a head for every member."""
 
     gain: Tensor
     bias: Tensor
 
     def __init__(self, backbone: Any, tokenizer: Tokenizer, settings: RewardSettings) -> None:
-        super().__init__()
+        super().__init__(tokenizer, settings)
         width = backbone.config.hidden_size
-        self.backbone, self.tokenizer, self.settings = backbone, tokenizer, settings
+        self.backbone = backbone
         self.head = nn.Linear(width, settings.members)
         nn.init.normal_(self.head.weight, std=1 / math.sqrt(width + 1))
         nn.init.zeros_(self.head.bias)
         self.register_buffer("gain", torch.ones(settings.members))
         self.register_buffer("bias", torch.zeros(settings.members))
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.head.weight.device
-
-    def encode(self, prompt: Sequence[Message], response: str) -> EncodedPair:
-        """A prompt with a response as this model's tokens."""
-        return encode_pair(self.tokenizer, prompt, response, self.settings.eos_id, self.settings.max_length)
-
-    def score(self, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Scored:
-        """Scores of B responses with their disagreement, on the CPU, without gradients: the one score of training, PPO and evaluation."""
-        members = self.score_encoded([self.encode(*pair).ids for pair in zip(prompts, responses, strict=True)])
-        return Scored(self.combine(members), disagreement(members))
-
-    @torch.no_grad()
-    def score_encoded(self, sequences: Sequence[Sequence[int]], microbatch_tokens: int = MICROBATCH_TOKENS) -> Tensor:
-        """Members' scores (B, K) of any number of sequences, on the CPU, without gradients, in batches of similar length."""
-        was_training = self.training
-        self.eval()
-        scores = torch.zeros(len(sequences), self.settings.members, dtype=self.head.weight.dtype)
-        for rows in token_batches([len(sequence) for sequence in sequences], microbatch_tokens):
-            scores[rows] = self.score_tokens([sequences[i] for i in rows]).cpu()
-        self.train(was_training)
-        return scores
-
-    def score_tokens(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """Members' scores (B, K) of B encoded sequences in one forward pass, with gradients: what training calls."""
-        return self.score_padded(pad_right(sequences, pad_token(self.tokenizer), self.device))
 
     def score_padded(self, padded: Padded) -> Tensor:
         """Members' scores (B, K) of padded sequences (B, L), with gradients; padding on either side, and however much, changes nothing."""
@@ -125,16 +69,12 @@ class RewardModel(nn.Module):
         if self.settings.pooling == "last":  # encoders count positions in ways of their own, decoders as everyone
             arguments |= {"use_cache": False} if is_whole else {"use_cache": False, "position_ids": padded.position_ids}
         hidden: Tensor = self.backbone(input_ids=padded.ids, **arguments).last_hidden_state
-        return hidden.to(self.head.weight.dtype)
+        return hidden.to(self.dtype)
 
     def member_scores(self, hidden: Tensor) -> Tensor:
         """What hidden states (…, width) score with each member, (…, K)."""
         scores: Tensor = self.gain * self.head(hidden) + self.bias
         return scores
-
-    def combine(self, member_scores: Tensor) -> Tensor:
-        """The one score (…) of members' scores (…, K), as the settings say."""
-        return combine(member_scores, self.settings.combination, self.settings.uncertainty_coef)
 
     def scalar(self, hidden: Tensor) -> Tensor:
         """The score that a hidden state stands for, (…, width) to (…); a value model starts from this at every token."""
@@ -148,13 +88,51 @@ class RewardModel(nn.Module):
         self.bias.copy_((self.bias.double().cpu() - values.mean(0)) * gain)
         self.gain.mul_(gain.to(self.gain))
 
+    def normalised(self, member_scores: Tensor) -> Tensor:
+        """What scores (…, K) on the CPU from before `normalise` have become."""
+        return self.gain.cpu().double() * member_scores + self.bias.cpu().double()
+
     def save(self, directory: Path) -> None:
         """Write backbone and tokenizer as transformers do, and beside them the head, gain, bias and settings."""
         self.backbone.save_pretrained(directory)
         self.tokenizer.save_pretrained(directory)
         tensors = {"weight": self.head.weight, "head_bias": self.head.bias, "gain": self.gain, "bias": self.bias}
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, directory / HEAD_NAME)
-        (directory / SETTINGS_NAME).write_text(json.dumps(self.settings._asdict(), sort_keys=True) + "\n")
+        _write_settings(self.settings, directory)
+
+
+class FullEnsemble(Scoring):
+    """An ensemble whose members are reward models with a backbone and one head each."""
+
+    def __init__(self, models: Sequence[RewardModel], settings: RewardSettings) -> None:
+        """The models in the order of the members; all have the tokenizer, end and length of the settings."""
+        super().__init__(models[0].tokenizer, settings)
+        self.models = nn.ModuleList(models)
+
+    @property
+    def members(self) -> list[RewardModel]:
+        """The models."""
+        return [model for model in self.models if isinstance(model, RewardModel)]
+
+    def score_padded(self, padded: Padded) -> Tensor:
+        """Members' scores (B, K) of padded sequences (B, L), with gradients."""
+        return torch.cat([model.score_padded(padded) for model in self.members], -1)
+
+    def normalise(self, member_scores: Tensor) -> None:
+        """Shift and scale each member so that responses with these scores (B, K) come to have mean 0 and standard deviation 1."""
+        for model, scores in zip(self.members, torch.split(member_scores, 1, -1), strict=True):
+            model.normalise(scores)
+
+    def normalised(self, member_scores: Tensor) -> Tensor:
+        """What scores (…, K) on the CPU from before `normalise` have become."""
+        pairs = zip(self.members, torch.split(member_scores, 1, -1), strict=True)
+        return torch.cat([model.normalised(scores) for model, scores in pairs], -1)
+
+    def save(self, directory: Path) -> None:
+        """Write each member as a reward model in a folder of its own, and the settings beside them."""
+        for number, model in enumerate(self.members):
+            model.save(_member_folder(directory, number))
+        _write_settings(self.settings, directory)
 
 
 def new_reward_model(
@@ -178,15 +156,20 @@ def new_reward_model(
     return RewardModel(backbone, tokenizer, RewardSettings(end_token(tokenizer), length, pooling, members, combination, uncertainty_coef))
 
 
-def load_reward_model(directory: Path, device: torch.device | str = "cpu") -> RewardModel:
-    """The reward model that `RewardModel.save` wrote."""
+def load_reward_model(directory: Path, device: torch.device | str = "cpu") -> RewardModel | FullEnsemble:
+    """The reward model that `save` wrote: one, or an ensemble of several."""
+    settings = _read_settings(directory)
+    if not _member_folder(directory, 0).exists():
+        return _load_one(directory, settings).to(device).eval()
+    folders = [_member_folder(directory, number) for number in range(settings.members)]
+    return FullEnsemble([_load_one(folder, _read_settings(folder)) for folder in folders], settings).to(device).eval()
+
+
+def _load_one(directory: Path, settings: RewardSettings) -> RewardModel:
     try:
-        settings = RewardSettings(**json.loads((directory / SETTINGS_NAME).read_text()))
         head = load_file(directory / HEAD_NAME)
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise InputError(
-            "no reward model can be read", where=str(directory), remedy="give the model directory of a reward model"
-        ) from error
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(directory) from error
     model = RewardModel(*_load_parts(directory), settings)
     with torch.no_grad():
         model.head.weight.copy_(head["weight"])
@@ -194,7 +177,26 @@ def load_reward_model(directory: Path, device: torch.device | str = "cpu") -> Re
         model.gain.copy_(head["gain"])
         model.bias.copy_(head["bias"])
     _check_finite([model.head.weight, model.head.bias, model.gain, model.bias], "the head", directory)
-    return model.to(device).eval()
+    return model
+
+
+def _member_folder(directory: Path, number: int) -> Path:
+    return directory / f"member-{number}"
+
+
+def _write_settings(settings: RewardSettings, directory: Path) -> None:
+    (directory / SETTINGS_NAME).write_text(json.dumps(settings._asdict(), sort_keys=True) + "\n")
+
+
+def _read_settings(directory: Path) -> RewardSettings:
+    try:
+        return RewardSettings(**json.loads((directory / SETTINGS_NAME).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise _unreadable(directory) from error
+
+
+def _unreadable(directory: Path) -> InputError:
+    return InputError("no reward model can be read", where=str(directory), remedy="give the model directory of a reward model")
 
 
 def _load_parts(directory: Path) -> tuple[Any, Tokenizer]:
@@ -208,6 +210,9 @@ def _load_parts(directory: Path) -> tuple[Any, Tokenizer]:
             remedy="take the model's own tokenizer, or resize the model's embeddings",
         )
     _check_finite(backbone.parameters(), "the backbone", directory)
+    for name, parameter in backbone.named_parameters():
+        if name.startswith(POOLER):
+            parameter.requires_grad_(False)
     return backbone, tokenizer
 
 

@@ -1,9 +1,10 @@
 """The training loop of a reward model, from the first step to the weights with the lowest validation loss."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -13,9 +14,10 @@ from models.checkpoint import Checkpoints, Part
 from models.configs import RewardModelConfig
 from models.job import Job
 from models.optimization import StepGuard, adamw, set_learning_rate, warmup_linear
+from models.processes import own_share, total
 from models.reward.learner import Learner, accumulate_gradients
 from models.reward.preference_data import Preference, distinct_sequences, in_groups
-from models.reward.reward_model import RewardModel
+from models.reward.scoring import Scoring
 
 
 class MemberScores(NamedTuple):
@@ -30,10 +32,14 @@ class MemberScores(NamedTuple):
         return self.chosen - self.rejected
 
 
-def score_preferences(model: RewardModel, preferences: Sequence[Preference], microbatch_tokens: int) -> MemberScores:
-    """Members' scores of both sides of every preference, in float64."""
+def score_preferences(model: Scoring, preferences: Sequence[Preference], microbatch_tokens: int) -> MemberScores:
+    """Members' scores of both sides of every preference, in float64; processes that train together share the work."""
+    accelerator = Accelerator()
     sequences, chosen, rejected = distinct_sequences(preferences)
-    scores = model.score_encoded(sequences, microbatch_tokens).double()
+    places = own_share(sorted(range(len(sequences)), key=lambda i: len(sequences[i])), accelerator)
+    scores = torch.zeros(len(sequences), model.settings.members, dtype=torch.float64)
+    scores[places] = model.score_encoded([sequences[i] for i in places], microbatch_tokens).double()
+    scores = total(scores, accelerator)
     return MemberScores(scores[chosen], scores[rejected])
 
 
@@ -41,12 +47,17 @@ class Training:
     """The training loop with what a checkpoint has to hold."""
 
     def __init__(
-        self, job: Job[RewardModelConfig], model: RewardModel, pairs: Sequence[Preference], validation: Sequence[Preference]
+        self,
+        job: Job[RewardModelConfig],
+        model: Scoring,
+        pairs: Sequence[Preference],
+        validation: Sequence[Preference],
+        resample: Mapping[str, list[float]] | None = None,
     ) -> None:
-        """Training that has not begun: on the pairs, with the validation ones choosing the epoch."""
+        """Training that has not begun: on the pairs, with the validation ones choosing the epoch; see `Learner` for `resample`."""
         self.job, self.config, self.model = job, job.config, model
         self.groups, self.validation = in_groups(pairs), validation
-        self.learner = Learner(model, job.config, pairs).to(model.device)
+        self.learner = Learner(model, job.config, pairs, resample).to(model.device)
         self.optimizer = adamw(model, weight_decay=job.config.weight_decay)
         if beside := list(self.learner.beside_the_score.values()):
             self.optimizer.add_param_group({"params": beside, "weight_decay": 0.0})
@@ -61,26 +72,31 @@ class Training:
     def run(self) -> None:
         """Train, and leave the weights with the lowest validation loss in the learner."""
         accelerator, config = Accelerator(), self.config
-        total, start = config.epochs * self.per_epoch, self._restore()
-        for step in range(start, total):
+        self.learner.train()  # without dropout, all that it changes is whether gradient checkpointing is done
+        steps, start = config.epochs * self.per_epoch, self._restore()
+        for step in range(start, steps):
             if self.stalled >= config.patience:
-                self.job.progress.note(f"stopped after {step} of {total} steps: the validation loss no longer falls")
+                self.job.progress.note(f"stopped after {step} of {steps} steps: the validation loss no longer falls")
                 break
             epoch, place = divmod(step, self.per_epoch)
             if place == 0 or step == start:
                 batches = epoch_batches([g.length for g in self.groups], config.batch_size, config.seed, "reward_model", "order", epoch)
-            learning_rate = self._set_learning_rates(warmup_linear(step, total, config.warmup))
+            learning_rate = self._set_learning_rates(warmup_linear(step, steps, config.warmup))
             figures = accumulate_gradients(self.learner, accelerator, [self.groups[i] for i in batches[place]], config.microbatch_tokens)
             grad_norm = self.guard.step(self.learner.parameters(), self.optimizer)
             self.metrics.append({"step": step + 1, **figures, "learning_rate": learning_rate, "grad_norm": grad_norm})
             if self._validations(step + 1) > self._validations(step):
                 self._validate((step + 1) / self.per_epoch)
-            self.job.progress.report(step + 1, total, loss=figures["loss"], accuracy=figures["accuracy"])
-            if self.checkpoints.due():
+            self.job.progress.report(step + 1, steps, loss=figures["loss"], accuracy=figures["accuracy"])
+            if accelerator.is_main_process and self.checkpoints.due():
                 self._save(step + 1)
         if not self.best:
             raise StageError("the loss on the validation split was never finite", remedy="lower the learning rate and run again")
-        self.learner.load_state_dict(self.best)
+        self.take_best()
+
+    def take_best(self) -> None:
+        """Put the weights with the lowest validation loss into the learner; what does not learn is as it was."""
+        self.learner.load_state_dict(self.best, strict=False)
 
     def _validations(self, steps: int) -> int:
         """How many validations there are in so many steps, at equal distances; each epoch ends with one."""
@@ -102,7 +118,7 @@ class Training:
         self.stalled += 1
         if loss < self.best_loss:
             self.best_epoch, self.best_loss, self.stalled = epoch, loss, 0
-            self.best.update({name: tensor.detach().clone() for name, tensor in self.learner.state_dict().items()})
+            self.best.update({name: p.detach().clone() for name, p in self.learner.named_parameters() if p.requires_grad})
 
     def _save(self, step: int) -> None:
         guard = {"skipped": self.guard.skipped, "in_a_row": self.guard.in_a_row}

@@ -59,6 +59,13 @@ class GateConfig(StageConfig):
         description="how much more often than a person the reward model may agree with the other annotators: far above people, something "
         "leaked; 1 does without, as one judgment per comparison has to",
     )
+    max_loss_to_champion: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="accuracy that the reward model may lose to the champion's on the same held-out pairs; it fails where more is surely "
+        "lost, and 1 does without",
+    )
     min_win_rate: float = Field(default=0.5, ge=0, le=1, description="share of prompts on which the held-out judge must prefer the policy")
     max_kl: float = Field(default=20.0, gt=0, description="budget for the KL from the base model, in nats per response")
     min_prompts: int = Field(default=30, ge=2, description="fewer held-out prompts than this are not enough evidence, whatever they say")
@@ -141,6 +148,16 @@ def not_far_above(rule: str, figure: float | None, interval: tuple[float | None,
     return Rule(rule, PASS, figure, low, high, most, f"{low:.3f}, the lower end, is not above {most:g}")
 
 
+def not_below(rule: str, figure: float | None, interval: tuple[float | None, float | None], least: float, n: int) -> Rule:
+    """Judge that nothing was surely lost: it fails when the whole interval lies below, and is undecided only when undefined."""
+    low, high = interval
+    if figure is None or high is None:
+        return Rule(rule, UNSURE, None, None, None, least, f"the figure is undefined on {n} units")
+    if high < least:
+        return Rule(rule, FAIL, figure, low, high, least, f"{high:.3f}, the upper end, is below {least:g}")
+    return Rule(rule, PASS, figure, low, high, least, f"{high:.3f}, the upper end, is not below {least:g}")
+
+
 def within_budget(kl: float, low: float, high: float, budget: float) -> Rule:
     """Judge that the mean KL from the base model lies within its budget."""
     verdict: Verdict = PASS if high <= budget else FAIL if low > budget else UNSURE
@@ -165,7 +182,7 @@ def judge_night(home: Home, config: GateConfig, *, reward_model: Artifact, evalu
     )
 
     def build(directory: Path) -> Headline:
-        rules = [*reward_model_rules(config, reward_model), *policy_rules(config, evaluation)]
+        rules = [*reward_model_rules(config, reward_model), *champion_rules(config, evaluation), *policy_rules(config, evaluation)]
         write_table(RULE.table([asdict(rule) for rule in rules]), directory / "gate.parquet")
         undecided = [rule.rule for rule in rules if rule.verdict != PASS]
         return {"verdict": overall(rules), "not_passed": ", ".join(undecided) or None}
@@ -176,7 +193,7 @@ def judge_night(home: Home, config: GateConfig, *, reward_model: Artifact, evalu
 def reward_model_rules(config: GateConfig, reward_model: Artifact) -> list[Rule]:
     """The reward model is better than a coin and than length, says probabilities that come true, and is not too good to be true.
 
-    All on the test split. That it is no worse than the champion's reward model is not judged yet.
+    All on the test split.
     """
     rows = pq.read_table(reward_model.file("figures.parquet")).to_pylist()
     figures = {row["figure"]: row for row in rows if row["split"] == "test" and row["grouping"] == ALL_SLICES}
@@ -198,6 +215,19 @@ def reward_model_rules(config: GateConfig, reward_model: Artifact) -> list[Rule]
         judged(below, "reward_model_is_calibrated", "ece", config.max_calibration_error, without=1),
         judged(not_far_above, "reward_model_is_not_above_people", "above_human", config.max_above_human, without=1),
     ]
+
+
+def champion_rules(config: GateConfig, evaluation: Artifact) -> list[Rule]:
+    """The reward model is not surely worse than the one that the champion learned through; no rule where they were not compared."""
+    if not any(ref.role == "champion_reward_model" for ref in evaluation.manifest.identity.inputs):
+        return []
+    rule, least = "reward_model_not_below_the_champions", 0.0 - config.max_loss_to_champion
+    rows = pq.read_table(evaluation.file("figures.parquet")).to_pylist()
+    found = [row for row in rows if row["slice"] == ALL_SLICES and row["figure"] == "reward_model_accuracy_gain_champion"]
+    value, low, high, n = next(((row["value"], row["low"], row["high"], row["n"]) for row in found), (None, None, None, 0))
+    if config.max_loss_to_champion == 1:
+        return [Rule(rule, PASS, value, low, high, least, f"any figure will do: the threshold is {least:g}")]
+    return [not_below(rule, value, (low, high), least, n)]
 
 
 def policy_rules(config: GateConfig, evaluation: Artifact) -> list[Rule]:

@@ -18,6 +18,8 @@ from tasks.stage import stage
 
 LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 """Their versions decide what a learning stage makes."""
+LORA_LIBRARIES = ("peft",)
+"""The same, where LoRA is used."""
 
 
 def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Mapping[str, Artifact | None]) -> Made:
@@ -37,7 +39,7 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
     identity = Identity(
         kind=kind,
         code_version=code_version(JOBS[job].module),
-        libraries=library_versions(LIBRARIES),
+        libraries=library_versions(LIBRARIES + (LORA_LIBRARIES if getattr(config, "lora", None) else ())),
         config=pinned_config(config),
         inputs=tuple(artifact.manifest.as_input(role) for role, artifact in present.items()),
     )
@@ -46,7 +48,7 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
 
     def build(output: Path) -> Headline:
         paths = {role: artifact.path for role, artifact in present.items()}
-        return run_job(job, config, paths, output, work, log, on_progress=_forward)
+        return run_job(job, config, paths, output, work, log, processes=getattr(config, "processes", 1), on_progress=_forward)
 
     with turn(work):
         made = home.artifacts.make(identity, build)
@@ -79,13 +81,18 @@ def evaluate_policy(
     policy: Artifact,
     base_model: Artifact,
     champion: Artifact | None,
+    champion_reward_model: Artifact | None,
     reward_model: Artifact,
     judge: Artifact,
     prompts: Artifact,
 ) -> Made:
-    """A policy's responses to held-out prompts, beside those of the base model and of the champion."""
-    inputs = {"policy": policy, "base_model": base_model, "champion": champion, "reward_model": reward_model, "judge": judge}
-    return make_learned(home, "evaluation", "evaluate_policy", config, {**inputs, "prompts": prompts})
+    """A policy's responses to held-out prompts, beside those of the base model and of the champion.
+
+    With the reward model that the champion learned through, the two reward models are compared, too.
+    """
+    judges = {"reward_model": reward_model, "judge": judge, "champion_reward_model": champion_reward_model}
+    inputs = {"policy": policy, "base_model": base_model, "champion": champion, **judges, "prompts": prompts}
+    return make_learned(home, "evaluation", "evaluate_policy", config, inputs)
 
 
 reward_model_stage = stage("reward model")(train_reward_model)

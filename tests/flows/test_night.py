@@ -9,7 +9,7 @@ import pytest
 
 from data_contracts.errors import InputError
 from data_contracts.home import Home
-from data_contracts.manifest import Identity
+from data_contracts.manifest import Identity, InputRef
 from flows.night import Night, NightRecord
 from flows.recipe import load_recipe
 from tasks.stage import StageResult
@@ -95,3 +95,19 @@ def test_a_night_is_judged_against_the_nights_before_it_that_were_let_through(tm
     assert nights.before("s1") == []
     nights.add("06", "s3", decision="go on")
     assert nights.before("s4") == ["s3", "s2", "s1"], "what was let through is not new any more"
+
+
+def test_the_reward_model_to_beat_is_the_one_behind_the_champion(tmp_path: Path) -> None:
+    nights = Nights(Home(tmp_path))
+    night = Night.begin(load_recipe("built-in"), nights.home)
+    first, tonight = (nights.result("reward model", name) for name in ("first", "tonight"))
+    behind = InputRef(role="reward_model", kind="reward_model", id=first.artifact_id, digest=first.digest)
+    judge = InputRef(role="judge", kind="reward_model", id=tonight.artifact_id, digest=tonight.digest)
+    identity = Identity(kind="policy", code_version="1", inputs=(judge, behind))
+    policy = nights.home.artifacts.make(identity, lambda directory: _write_name(directory, "policy", {})).artifact
+    champion = StageResult.of("champion", policy, reused=True)
+    found = night.reward_model_to_beat(champion, tonight)
+    assert found is not None
+    assert found.artifact_id == first.artifact_id
+    assert night.reward_model_to_beat(champion, first) is None, "it learned through tonight's"
+    assert night.reward_model_to_beat(None, tonight) is None, "the first night"

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from data_contracts.registry import Registry
 from tests.data_contracts.audit.questions import questions
 
 pytestmark = pytest.mark.flow
@@ -26,8 +27,8 @@ STAGES = (
     "validate",
     "duplicates",
     "quality",
-    "aggregation",
     "data gate",
+    "aggregation",
     "preferences",
     "reward model",
     "held-out judge",
@@ -174,6 +175,25 @@ def test_a_changed_ppo_setting_reuses_everything_before_ppo(unbroken: tuple[Path
     reused = [stages(home)[name]["reused"] for name in STAGES]
     assert all(reused[:place])
     assert not reused[place]
+
+
+def test_a_new_reward_model_is_judged_beside_the_one_behind_the_champion(unbroken: tuple[Path, str], tmp_path: Path) -> None:
+    """The first night has no such rule; its policy is made champion by hand, since the tiny world's is too bad to be promoted."""
+    home = tmp_path / "home"
+    shutil.copytree(unbroken[0], home)
+    registry = Registry(home / "registry" / "tiny")
+    candidate = registry.history("candidate")[0]
+    target = candidate.model_dump(include={"version_id", "policy_id", "policy_digest"})
+    registry.promote(**target, reason="by hand")
+    printed = run(home, "--set", "reward_model.learning_rate=1e-3")
+    with duckdb.connect(str(home / "audit.duckdb"), read_only=True) as connection:
+        rules = connection.execute(
+            "select artifact_id, figure from all_gates where rule = 'reward_model_not_below_the_champions' order by all"
+        ).fetchall()
+        figures = dict(connection.execute("select figure, value from evaluation where slice = 'all'").fetchall())
+    assert [gate for gate, _ in rules] == [stages(home)["gate"]["artifact_id"]], printed
+    gain = figures["reward_model_accuracy"] - figures["reward_model_accuracy_champion"]
+    assert rules[0][1] == figures["reward_model_accuracy_gain_champion"] == pytest.approx(gain)
 
 
 def test_a_night_that_was_killed_in_every_stage_ends_with_the_same_bytes(unbroken: tuple[Path, str], tmp_path: Path) -> None:

@@ -8,15 +8,16 @@ import torch
 
 from data_contracts.errors import InputError
 from data_contracts.manifest import list_files
-from data_contracts.records import FIGURE, SAMPLE
+from data_contracts.records import FIGURE, PREFERENCE, SAMPLE
 from models.configs import EvaluationConfig
 from models.evaluation.evaluate_policy import Sample, all_figures, distinct_2, run
 from models.language.language_model import load_language_model, save_language_model
 from models.language.prompts import Prompt
 from models.language.text import decode_response, load_tokenizer
 from models.ppo.rollout import Response, respond
-from models.reward.reward_model import load_reward_model
+from models.reward.reward_model import load_reward_model, new_reward_model
 from tests.models.learning import SAMPLING, make_job, write_inputs
+from tests.models.reward.test_train_reward_model import planted_rows
 
 CONFIG = EvaluationConfig(sampling=SAMPLING, resamples=200)
 
@@ -98,6 +99,56 @@ def test_the_job_samples_scores_and_compares(inputs: dict[str, Path], tmp_path: 
     assert sum(row["kl_k1"] for row in rows) / 4 == pytest.approx(headline["kl_k1"])
     assert run(again) == headline
     assert list_files(first.output) == list_files(again.output)
+
+
+def test_reward_models_read_texts_with_tokenizers_of_their_own(
+    inputs: dict[str, Path], bert_model: Path, stories: Path, tmp_path: Path
+) -> None:
+    """An encoder and a decoder whose vocabularies are not the policy's. Expected: what a text scores by itself."""
+    for role, backbone in (("reward_model", bert_model), ("judge", stories)):
+        new_reward_model(backbone, 60).save(inputs[role] / "model")
+    job = make_job(tmp_path / "job", CONFIG, inputs)
+    run(job)
+    scored_by = {"score": load_reward_model(inputs["reward_model"] / "model"), "judge_score": load_reward_model(inputs["judge"] / "model")}
+    assert (
+        len(
+            {frozenset(model.tokenizer.get_vocab()) for model in scored_by.values()}
+            | {frozenset(load_tokenizer(inputs["policy"] / "model").get_vocab())}
+        )
+        == 3
+    )
+    for row in pq.read_table(job.output / "samples.parquet").to_pylist():
+        for column, model in scored_by.items():
+            ids = model.encode(row["prompt"], row["response"]).ids
+            with torch.no_grad():
+                assert row[column] == pytest.approx(model.score_tokens([ids]).item(), abs=1e-5)
+
+
+def test_the_reward_model_is_compared_with_the_champions_on_the_same_pairs(
+    inputs: dict[str, Path], bert_model: Path, tmp_path: Path
+) -> None:
+    """Expected: the accuracies by each model's own score; the champion's is an encoder with another tokenizer."""
+    torch.manual_seed(3)
+    new_reward_model(bert_model, 60).save(tmp_path / "champions" / "model")
+    rows = planted_rows(120)
+    pq.write_table(PREFERENCE.table(rows), inputs["prompts"] / "preferences.parquet")
+    job = make_job(tmp_path / "job", CONFIG, {**inputs, "champion_reward_model": tmp_path / "champions"})
+    run(job)
+    tested = [row for row in rows if row["split"] == "test"]
+    accuracy = []
+    for directory in (inputs["reward_model"], tmp_path / "champions"):
+        model = load_reward_model(directory / "model")
+        chosen, rejected = (
+            model.score([row["prompt"] for row in tested], [row[side] for row in tested]) for side in ("chosen", "rejected")
+        )  # type: ignore[misc]
+        accuracy.append(float((chosen.score > rejected.score).double().mean()))
+    assert accuracy[0] != accuracy[1]
+    figures = {row["figure"]: row for row in pq.read_table(job.output / "figures.parquet").to_pylist() if row["slice"] == "all"}
+    found = [figures[f"reward_model_accuracy{name}"]["value"] for name in ("", "_champion", "_gain_champion")]
+    assert found == pytest.approx([*accuracy, accuracy[0] - accuracy[1]])
+    gain = figures["reward_model_accuracy_gain_champion"]
+    assert gain["low"] < gain["value"] < gain["high"]
+    assert gain["n"] == len({row["prompt_id"] for row in tested})
 
 
 def test_kl_of_a_sample_by_separate_forward_passes(inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from data_contracts.errors import InputError
 from models.configs import RewardModelConfig
-from models.reward.baselines import fit_length_only
+from models.reward.evaluation.baselines import fit_length_only
 from models.reward.learner import Learner, accumulate_gradients, differences_of
 from models.reward.preference_data import Group, Preference, in_groups
 from models.reward.reward_model import RewardModel, new_reward_model

@@ -20,7 +20,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from data_contracts.errors import InputError
+from models.configs import LoRAConfig, RewardModelConfig
 from models.language.text import Padded, load_tokenizer, pad_left, pad_right
+from models.reward.fine_tuning import FineTuning
 from models.reward.reward_model import RewardModel, load_reward_model, new_reward_model
 from tests.models.conftest import sentences, user
 
@@ -156,15 +158,21 @@ def test_saved_and_loaded_is_the_same(name: str, request: pytest.FixtureRequest,
 def test_a_fresh_process_gives_the_same_scores(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     prompts, responses = [user(text) for text in sentences(5)], [*sentences(4, seed=1), ""]
     expected = []
-    for name in BACKBONES:
-        model = reward_model(name, request)
+    folders = [*BACKBONES, "chat_model with LoRA"]
+    for name in folders:
+        model = reward_model(name.partition(" ")[0], request)
+        if name.endswith("LoRA"):
+            fine_tuning = FineTuning(model, RewardModelConfig(lora=LoRAConfig(rank=2)))
+            for matrix in (p for p in model.backbone.parameters() if p.requires_grad):
+                torch.nn.init.normal_(matrix, std=0.1)
+            fine_tuning.merge()
         model.save(tmp_path / name)
         expected.append(model.score(prompts, responses).score.tolist())
     code = (
         "import json, sys, pathlib; from models.reward.reward_model import load_reward_model\n"
         f"print(json.dumps([load_reward_model(pathlib.Path(p)).score({prompts!r}, {responses!r}).score.tolist() for p in sys.argv[1:]]))"
     )
-    command = [sys.executable, "-c", code, *(str(tmp_path / name) for name in BACKBONES)]
+    command = [sys.executable, "-c", code, *(str(tmp_path / name) for name in folders)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     assert json.loads(shown) == expected

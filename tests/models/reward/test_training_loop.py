@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from models.optimization import StepGuard
 from models.progress import Progress
 from models.reward.reward_model import load_reward_model
 from models.reward.train_reward_model import run
+from tests.models.conftest import user
 from tests.models.reward.test_train_reward_model import make_job, planted_rows
 
 ENSEMBLE = {"members": 2, "combination": "uncertainty_weighted", "likelihood": "davidson"}
@@ -72,16 +74,36 @@ class StopsAfter(Progress):
             raise StoppedError
 
 
-def test_a_resumed_run_ends_as_an_unbroken_one(chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a checkpoint at every step; the whole run stops early, and the broken one is stopped twice before and once started after."""
+class Watched(Progress):
+    """A progress file that remembers how far the job was, step by step."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.seen: list[int] = []
+
+    def report(self, done: int, total: int, **figures: float | str | None) -> None:
+        self.seen.append(done)
+
+
+@pytest.mark.parametrize("tuned", [{}, {"lora": {"rank": 2}, "gradient_checkpointing": True}, {"ensemble": "models"}])
+def test_a_resumed_run_ends_as_an_unbroken_one(
+    tuned: dict[str, Any], chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a checkpoint at every step; the whole run stops early, and the broken one is stopped three times and once started after.
+
+    Of two models of their own, the first stop is in the first and the others are in the second.
+    """
     monkeypatch.setattr(Checkpoints, "due", lambda _: True)
-    settings: dict[str, Any] = {"epochs": 10, "learning_rate": 1e-2, "batch_size": 8, **ENSEMBLE}
+    settings: dict[str, Any] = {"epochs": 10, "learning_rate": 1e-2, "batch_size": 8, **ENSEMBLE, **tuned}
     whole, broken = (make_job(folder(tmp_path / name), chat_model, noisy_rows(80), **settings) for name in ("whole", "broken"))
-    headline = run(whole)
-    assert 15 < len([row for row in metrics_of(whole) if "step" in row]) < 50
-    for killed_at in (3, 11):
+    watched = Watched()
+    headline = run(Job(whole.config, whole.inputs, whole.output, whole.work, watched))
+    assert 15 < len(watched.seen) < 50
+    for share in (0.1, 0.6, 0.9):
+        killed_at = watched.seen[int(share * len(watched.seen))]
         with pytest.raises(StoppedError):
             run(Job(broken.config, broken.inputs, broken.output, broken.work, StopsAfter(killed_at)))
+    assert (broken.work / "member-0" / "finished").exists() == ("ensemble" in tuned)
     for _ in range(2):
         assert run(broken) == headline
         assert list_files(broken.output) == list_files(whole.output)
@@ -146,6 +168,19 @@ def test_empty_and_overlong_responses_are_learned_from_and_counted(chat_model: P
     for row in rows:
         row["rejected"], row["chosen"] = "", f"{row['chosen']} {'soap ' * 90}"
     job = make_job(tmp_path, chat_model, rows, max_length=64)
-    run(job)
+    headline = run(job)
     evaluation = json.loads((job.output / "evaluation.json").read_text())
     assert evaluation["test"]["responses_cut"] == evaluation["test"]["n_pairs"] == 10
+    assert (headline["prompts_cut"], headline["responses_cut"]) == (0, 50)  # 30 pairs to learn from, 10 of validation, 10 of the test
+
+
+@pytest.mark.parametrize("max_length", [64, 10_000])
+def test_prompts_longer_than_the_limit_or_the_context_are_cut_and_counted(max_length: int, chat_model: Path, tmp_path: Path) -> None:
+    """The backbone has 128 positions."""
+    rows = [{**row, "prompt": user("lamp " * 300)} for row in planted_rows(60)]
+    job = make_job(tmp_path, chat_model, rows, max_length=max_length)
+    headline = run(job)
+    assert (headline["prompts_cut"], headline["responses_cut"]) == (50, 0)
+    figures = pq.read_table(job.output / "figures.parquet").to_pylist()
+    counted = {row["split"]: row["value"] for row in figures if (row["grouping"], row["figure"]) == ("all", "prompts_cut")}
+    assert counted == {"train": 30, "validation": 10, "test": 10}

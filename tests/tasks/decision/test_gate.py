@@ -8,9 +8,21 @@ import pytest
 
 from data_contracts.artifact_store import Artifact
 from data_contracts.home import Home
-from data_contracts.manifest import Identity
-from data_contracts.records import REWARD_FIGURE
-from tasks.decision.gate import FAIL, PASS, UNSURE, GateConfig, Rule, above, enough_prompts, overall, reward_model_rules, within_budget
+from data_contracts.manifest import Identity, InputRef
+from data_contracts.records import FIGURE, REWARD_FIGURE
+from tasks.decision.gate import (
+    FAIL,
+    PASS,
+    UNSURE,
+    GateConfig,
+    Rule,
+    above,
+    champion_rules,
+    enough_prompts,
+    overall,
+    reward_model_rules,
+    within_budget,
+)
 
 
 @pytest.mark.parametrize(
@@ -138,3 +150,48 @@ def test_thresholds_at_their_end_do_without(tmp_path: Path) -> None:
     artifact = reward_model(Home(tmp_path), **dict.fromkeys(names, nothing))
     assert len(not_passed(artifact)) == 4
     assert not_passed(artifact, min_gain_over_length=-1, min_length_balanced_accuracy=0, max_calibration_error=1, max_above_human=1) == {}
+
+
+# The reward model beside the one that the champion learned through.
+
+
+def evaluation(home: Home, gain: tuple[float, float, float] | None, *, compared: bool = True) -> Artifact:
+    """An evaluation with this gain over the champion's reward model, beside a slice that no rule may look at."""
+
+    def write(directory: Path) -> dict[str, int]:
+        found = [] if gain is None else [("all", gain), ("code", (-0.9, -0.95, -0.85))]
+        rows: list[dict[str, object]] = [
+            {"slice": part, "figure": "reward_model_accuracy_gain_champion", "value": value, "low": low, "high": high, "n": 80}
+            for part, (value, low, high) in found
+        ]
+        pq.write_table(FIGURE.table(rows), directory / "figures.parquet")
+        return {}
+
+    inputs = (InputRef(role="champion_reward_model", kind="reward_model", id="1", digest="1"),) if compared else ()
+    return home.artifacts.make(Identity(kind="evaluation", code_version=str(gain), inputs=inputs), write).artifact
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"),
+    [
+        ((0.05, 0.01, 0.09), PASS),
+        ((-0.02, -0.05, 0.01), PASS),  # within the noise
+        ((-0.05, -0.09, -0.01), FAIL),
+        (None, UNSURE),  # no pair is decided
+    ],
+)
+def test_the_reward_model_must_not_be_surely_below_the_champions(
+    tmp_path: Path, gain: tuple[float, float, float] | None, verdict: str
+) -> None:
+    (rule,) = champion_rules(GateConfig(), evaluation(Home(tmp_path), gain))
+    assert (rule.rule, rule.verdict) == ("reward_model_not_below_the_champions", verdict)
+    assert rule.figure == (gain and gain[0])
+
+
+def test_a_loss_to_the_champions_reward_model_may_be_allowed(tmp_path: Path) -> None:
+    artifact = evaluation(Home(tmp_path), (-0.05, -0.09, -0.01))
+    assert [champion_rules(GateConfig(max_loss_to_champion=most), artifact)[0].verdict for most in (0.009, 0.02, 1)] == [FAIL, PASS, PASS]
+
+
+def test_there_is_no_rule_where_there_is_no_other_reward_model(tmp_path: Path) -> None:
+    assert champion_rules(GateConfig(), evaluation(Home(tmp_path), None, compared=False)) == []

@@ -7,10 +7,10 @@ import numpy as np
 
 from data_contracts.records import ALL_SLICES
 from models.evaluation.clusters import Estimate, estimates
-from models.reward.baselines import LengthOnly
-from models.reward.calibration import bins, confidence
+from models.reward.evaluation.baselines import LengthOnly
+from models.reward.evaluation.calibration import bins, confidence
+from models.reward.evaluation.reward_figures import FIGURES, Scores, columns_of, probabilities_of, ratio
 from models.reward.preference_data import Preference, truncation_counts
-from models.reward.reward_figures import FIGURES, Scores, columns_of, probabilities_of, ratio
 
 OVERALL, SLICE, MARGIN, ANNOTATORS, RELIABILITY = "all", "slice", "margin", "annotators", "reliability"
 QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from models.reward.baselines import LengthOnly, fit_length_only, left_out
+from models.reward.evaluation.baselines import LengthOnly, fit_length_only, left_out
 from tests.models.reward.pairs import preference
 
 

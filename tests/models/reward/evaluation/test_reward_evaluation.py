@@ -9,10 +9,10 @@ from scipy.stats import spearmanr
 from sklearn.metrics import brier_score_loss, log_loss
 
 from data_contracts.records import REWARD_FIGURE
-from models.reward.baselines import LengthOnly
+from models.reward.evaluation.baselines import LengthOnly
+from models.reward.evaluation.reward_evaluation import as_json, evaluate_scores
+from models.reward.evaluation.reward_figures import Scores
 from models.reward.preference_data import Preference
-from models.reward.reward_evaluation import as_json, evaluate_scores
-from models.reward.reward_figures import Scores
 from tests.models.reward.pairs import preference
 
 

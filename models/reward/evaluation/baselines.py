@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.reward.calibration import log_losses, lowest
+from models.reward.evaluation.calibration import log_losses, lowest
 from models.reward.preference_data import Preference
 
 Floats = NDArray[np.float64]

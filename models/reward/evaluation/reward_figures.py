@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.clusters import Figure, Floats, Sums
-from models.reward.baselines import LengthOnly, left_out, length_differences
-from models.reward.calibration import bins, confidence, log_losses
+from models.reward.evaluation.baselines import LengthOnly, left_out, length_differences
+from models.reward.evaluation.calibration import bins, confidence, log_losses
 from models.reward.preference_data import Preference
 
 Columns = dict[str, Floats]

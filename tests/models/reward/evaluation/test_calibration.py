@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 
-from models.reward.calibration import BIN_PAIRS, MOST_BINS, TEMPERATURES, bins, confidence, fit_temperature, log_losses, lowest
+from models.reward.evaluation.calibration import BIN_PAIRS, MOST_BINS, TEMPERATURES, bins, confidence, fit_temperature, log_losses, lowest
 
 
 def test_losses_by_hand_and_at_large_log_odds() -> None:

@@ -1,0 +1,66 @@
+"""What of a reward model's backbone learns: all of it, matrices of low rank beside its linear layers (LoRA), or nothing.
+
+LoRA's matrices are added into the backbone's weights as soon as training ends. So what is measured, saved, scored with and
+started from is an ordinary backbone, and nobody needs peft but who trains.
+"""
+
+from typing import Any
+
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from data_contracts.errors import InputError, RecipeError
+from models.configs import LoRAConfig, RewardModelConfig
+from models.reward.reward_model import POOLER, RewardModel
+
+
+class FineTuning:
+    """The backbone of a reward model while it learns."""
+
+    def __init__(self, model: RewardModel, config: RewardModelConfig) -> None:
+        """Settle what learns; LoRA's first matrices come from torch's global generator, the second ones are 0.
+
+        Raises:
+            RecipeError: LoRA is asked for and peft is not installed.
+            InputError: the backbone has no linear layers, or cannot compute activations again.
+        """
+        self.model = model
+        if config.freeze_backbone:
+            model.backbone.requires_grad_(False)
+        self._adapters = _with_lora(model.backbone, config.lora) if config.lora else None
+        if config.gradient_checkpointing:
+            _checkpoint_gradients(model.backbone)
+
+    def merge(self) -> None:
+        """Add what LoRA learned into the backbone's weights, once."""
+        if self._adapters is not None:
+            self.model.backbone = self._adapters.merge_and_unload()
+            self._adapters = None
+
+
+def _with_lora(backbone: Any, config: LoRAConfig) -> Any:
+    """The adapters put into a backbone beside every linear layer; nothing else of it learns."""
+    try:
+        from peft import LoraConfig, LoraModel
+    except ImportError as error:
+        raise RecipeError(
+            "LoRA needs the package peft, which is not installed",
+            where="reward_model.lora",
+            remedy="pip install 'peft>=0.21' (the extra `lora`), or leave lora out of the recipe",
+        ) from error
+    layers = {name: layer for name, layer in backbone.named_modules() if isinstance(layer, (nn.Linear, Conv1D))}
+    names = [name for name in layers if not name.startswith(POOLER)]
+    if not names:
+        raise InputError("the backbone has no linear layers for LoRA", where=type(backbone).__name__, remedy="leave lora out of the recipe")
+    transposed = any(isinstance(layer, Conv1D) for layer in layers.values())  # as GPT-2 keeps its weights
+    settings = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=names, fan_in_fan_out=transposed, lora_dropout=0.0)
+    return LoraModel(backbone, settings, "default")
+
+
+def _checkpoint_gradients(backbone: Any) -> None:
+    # Newer releases of transformers call it activation checkpointing and warn of the older name.
+    enable = getattr(backbone, "activation_checkpointing_enable", None) or backbone.gradient_checkpointing_enable
+    try:
+        enable({"use_reentrant": False})
+    except ValueError as error:
+        raise InputError(str(error), where=type(backbone).__name__, remedy="set gradient_checkpointing = false") from error

@@ -1,0 +1,1 @@
+"""Stored models evaluated on files from outside."""
