@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from itertools import starmap, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -174,6 +175,24 @@ def architecture() -> str:
     return f"{above}{FILES_HEADING}\n{MADE_BY}\n{file_tree()}"
 
 
+def ppo_details() -> str:
+    """`docs/ppo_details.md`: the page stays as it is, its links lead to the lines where what they name stands now."""
+    return re.sub(r"\[`([^`\]]+)`\]\(\.\./([^)#]+)#L\d*\)", _line_link, (DOCS / "ppo_details.md").read_text())
+
+
+def _line_link(link: re.Match[str]) -> str:
+    """A link to the line that defines its text, or else to the first that holds it."""
+    text, path = link.groups()
+    lines = (ROOT / path).read_text().splitlines()
+    defining = re.compile(rf"\s*(def|class) {re.escape(text)}\b|\s*{re.escape(text)}:? ")
+    found = [number for number, line in enumerate(lines, 1) if defining.match(line)] or [
+        n for n, line in enumerate(lines, 1) if text in line
+    ]
+    if not found:
+        raise ValueError(f"docs/ppo_details.md links to {text!r}, which does not stand in {path}")
+    return f"[`{text}`](../{path}#L{found[0]})"
+
+
 def file_tree() -> str:
     """One line per source file: its path and the first sentence of its docstring or comment."""
     lines = []
@@ -205,6 +224,7 @@ PAGES = {
     "recipes.md": settings,
     "sources.md": sources,
     "architecture.md": architecture,
+    "ppo_details.md": ppo_details,
 }
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Likelihood = Literal["bradley_terry", "rao_kupper", "davidson"]
 Labels = Literal["soft", "hard"]
 Combination = Literal["mean", "worst_case", "uncertainty_weighted"]
+MissingEnd = Literal["subtract", "replace"]
 
 
 class LearningConfig(BaseModel):
@@ -137,7 +138,12 @@ class PPOConfig(LearningConfig):
     kl_target: float | None = Field(default=6.0, gt=0, description="KL in nats per response that kl_coef adapts to; none keeps it fixed")
     kl_horizon: int = Field(default=10000, ge=1, description="episodes over which an adaptive kl_coef moves")
     kl_stop: float = Field(default=15.0, gt=0, description="budget of the mean KL, in nats per response: above it training stops")
-    missing_eos_penalty: float = Field(default=1.0, ge=0, description="subtracted from the score of a response that did not end by itself")
+    score_clip: float | None = Field(default=None, gt=0, description="scores are limited to this size on both sides; by default to none")
+    missing_eos: MissingEnd = Field(
+        default="subtract",
+        description="a response that did not end by itself gets its score less missing_eos_penalty, or minus that penalty instead",
+    )
+    missing_eos_penalty: float = Field(default=1.0, ge=0, description="what a response that did not end by itself pays, in units of score")
     whiten_rewards: bool = Field(default=False, description="divide per-token rewards by their standard deviation, keeping the mean")
     value_from: Literal["reward_model", "base_model"] = Field(
         default="reward_model", description="where the value model starts: the reward model, or the base model with a zero head"

@@ -45,6 +45,11 @@ class Learner:
     accelerator: Accelerator
     pad_id: int
 
+    @property
+    def steps_skipped(self) -> int:
+        """Steps of either model, so far, whose gradient was not finite."""
+        return self.policy_guard.skipped + self.value_guard.skipped
+
 
 class Lesson(NamedTuple):
     """What a rollout teaches. Shapes: B responses, T response tokens; 0 on padding."""
@@ -87,7 +92,7 @@ def new_learner(policy: LanguageModel, value: RewardModel, config: PPOConfig, ac
 def make_lesson(rollout: Rollout, config: PPOConfig, kl_coef: float) -> Lesson:
     """Rewards, returns and advantages of a rollout."""
     mask = rollout.response_mask
-    scores = end_penalised(rollout.scores, rollout.ended, config.missing_eos_penalty)
+    scores = end_penalised(_clipped(rollout.scores, config.score_clip), rollout.ended, config.missing_eos_penalty, config.missing_eos)
     rewards = per_token_rewards(rollout.logprobs, rollout.ref_logprobs, scores, mask, kl_coef)
     learnt = masked_whiten(rewards, mask, keep_mean=True) if config.whiten_rewards else rewards
     advantages, returns = gae(learnt, rollout.values, mask, gamma=config.gamma, gae_lambda=config.gae_lambda)
@@ -190,6 +195,11 @@ def _losses(
             token_count=tokens,
         ),
     )
+
+
+def _clipped(scores: Tensor, limit: float | None) -> Tensor:
+    """Scores within ± the limit, where there is one."""
+    return scores if limit is None else scores.clamp(-limit, limit)
 
 
 def _finite(value: float) -> float | None:

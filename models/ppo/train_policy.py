@@ -84,7 +84,7 @@ def run(job: Job[PPOConfig]) -> Headline:
         **_gains(standing),
         "updates": standing.updates,
         "episodes": standing.updates * config.rollout_batch_size,
-        "steps_skipped": learner.policy_guard.skipped + learner.value_guard.skipped,
+        "steps_skipped": learner.steps_skipped,
         "prompts_cut": ground.prompts.cut,
     }
 
@@ -113,7 +113,7 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
 
         # 4. Metrics, and the price of KL for the next update.
         figures = update_figures(rollout, lesson, steps)
-        row: Metrics = {"update": update + 1, **figures, "kl_coef": standing.kl.kl_coef}
+        row: Metrics = {"update": update + 1, **figures, "kl_coef": standing.kl.kl_coef, "steps_skipped": learner.steps_skipped}
         standing.kl.update(kl, len(rollout.responses))
         standing.updates = update + 1
 

@@ -112,8 +112,9 @@ def test_rewards_by_hand() -> None:
 
 
 def test_a_response_without_an_end_pays_the_penalty() -> None:
-    penalised = end_penalised(torch.tensor([1.0, 1.0]), torch.tensor([True, False]), 3.0)
-    assert penalised.tolist() == [1.0, -2.0]
+    scores, ended = torch.tensor([1.0, 1.0, 5.0]), torch.tensor([True, False, False])
+    assert end_penalised(scores, ended, 3.0).tolist() == [1.0, -2.0, 2.0]
+    assert end_penalised(scores, ended, 3.0, "replace").tolist() == [1.0, -3.0, -3.0]
 
 
 # Advantages: the double loop of the definition.

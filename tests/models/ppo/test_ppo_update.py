@@ -168,3 +168,22 @@ def test_whitened_rewards_keep_their_mean(chat_model: Path) -> None:
     assert float(lesson.returns[:, 0].sum()) == pytest.approx(float(lesson.rewards.sum()), rel=1e-4)
     spread = (lesson.returns[:, :-1] - lesson.returns[:, 1:])[rollout.response_mask[:, :-1]]
     assert spread.abs().max() < rollout.scores.max()  # the score of a last token is scaled down
+
+
+def test_scores_are_clipped_before_a_missing_end_is_paid_for(chat_model: Path) -> None:
+    # By hand: scores lose what is beyond 3 on either side, then pay 2 for a missing end; equal logprobs leave no KL to pay for.
+    config = ppo_config(score_clip=3.0, missing_eos_penalty=2.0)
+    _, rollout = prepare(chat_model, config)
+    rollout = rollout._replace(ref_logprobs=rollout.logprobs, scores=torch.tensor([9.0, 1, -7, 3, 9, 0, 2, 3]))
+    paid = [0.0, 2, 0, 0, 2, 0, 0, 0]  # the second and fifth response are as long as can be
+    expected = [score - pays for score, pays in zip([3.0, 1, -3, 3, 3, 0, 2, 3], paid, strict=True)]
+    assert make_lesson(rollout, config, KL_COEF).rewards.sum(1).tolist() == expected
+
+
+def test_returns_come_from_advantages_that_are_not_whitened(chat_model: Path) -> None:
+    # Theorem: with γ = λ = 1 a return is the sum of the rewards to come, whatever the values; whitened advantages would not give it.
+    config = ppo_config(gamma=1.0, gae_lambda=1.0)
+    _, rollout = prepare(chat_model, config)
+    lesson = make_lesson(rollout._replace(values=torch.randn_like(rollout.values) * rollout.response_mask), config, KL_COEF)
+    to_come = lesson.rewards.flip(1).cumsum(1).flip(1) * rollout.response_mask
+    torch.testing.assert_close(lesson.returns, to_come, atol=1e-4, rtol=1e-4)

@@ -209,7 +209,7 @@ def test_a_split_without_prompts_is_an_input_error(chat_model: Path, tmp_path: P
 
 
 def share_of_good(_: Sequence[object], responses: Sequence[str]) -> Scored:
-    return torch.tensor([4 * text.split().count("good") / max(1, len(text.split())) for text in responses])
+    return agreed(torch.tensor([4 * text.split().count("good") / max(1, len(text.split())) for text in responses]))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,24 @@
+"""`docs/metrics.md` defines every key that a training job logs, and none that no job does."""
+
+import json
+import re
+from pathlib import Path
+
+from models.ppo.train_policy import run
+from tests.models.learning import make_job, ppo_config, write_inputs
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def defined(section: str) -> set[str]:
+    """The keys of one section's table."""
+    body = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
+    own = next(part for part in body if part.startswith(f"`{section}`"))
+    return set(re.findall(r"^\| `(\w+)` \|", own, flags=re.MULTILINE))
+
+
+def test_every_key_of_ppo_is_defined(chat_model: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path / "job", ppo_config(updates=1), write_inputs(tmp_path, chat_model))
+    run(job)
+    rows = [json.loads(line) for line in (job.output / "metrics.jsonl").read_text().splitlines()]
+    assert {key for row in rows for key in row} == defined("train_policy")
