@@ -117,6 +117,55 @@ class RewardModelConfig(LearningConfig):
         return self
 
 
+MonitorName = Literal[
+    "negative_kl",
+    "kl_acceleration",
+    "judge_fall",
+    "disagreement_growth",
+    "length_growth",
+    "repetition_rise",
+    "distinct_2_fall",
+    "entropy_fall",
+    "missing_end_rise",
+]
+
+
+class MonitorsConfig(BaseModel):
+    """The thresholds above which a monitor of the policy's training alarms, and what an alarm does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    negative_kl: float = Field(
+        default=0.1, ge=0, description="−kl_k1, in nats per response: a mean KL that far below 0 says that sampler and training disagree"
+    )
+    kl_acceleration: float = Field(
+        default=3.0, gt=0, description="rise of kl_k1 over the last 3 updates less that over the 3 before them, in nats per response"
+    )
+    judge_fall: float = Field(
+        default=0.5,
+        gt=0,
+        description="fall of the held-out judge's mean score from its best, while the reward model's is above what it was then",
+    )
+    disagreement_growth: float = Field(
+        default=2.0, gt=0, description="disagreement of the reward model's members, as a multiple of what it was at first"
+    )
+    length_growth: float = Field(default=2.0, gt=0, description="mean response length, as a multiple of what it was at first")
+    repetition_rise: float = Field(default=0.2, gt=0, description="repetition within responses, less what it was at first")
+    distinct_2_fall: float = Field(default=0.5, gt=0, lt=1, description="share of distinct_2 that has gone since the beginning")
+    entropy_fall: float = Field(default=0.8, gt=0, lt=1, description="share of the entropy that has gone since the beginning")
+    missing_end_rise: float = Field(
+        default=0.2, gt=0, lt=1, description="share of responses that did not end by themselves, less what it was at first"
+    )
+    stop: tuple[MonitorName, ...] = Field(default=(), description="monitors whose alarm ends training; the others warn")
+    off: tuple[MonitorName, ...] = Field(default=(), description="monitors that are not looked at")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if both := set(self.stop) & set(self.off):
+            raise ValueError(f"{', '.join(sorted(both))} cannot be off and stop training")
+        return self
+
+
 class PPOConfig(LearningConfig):
     """Proximal policy optimisation against the reward model, held near the reference policy."""
 
@@ -135,9 +184,17 @@ class PPOConfig(LearningConfig):
     clip_range: float = Field(default=0.2, gt=0, description="clip range of the probability ratio")
     value_clip_range: float = Field(default=0.2, gt=0, description="clip range of the value around its rollout value")
     kl_coef: float = Field(default=0.05, ge=0, description="initial price of one nat of KL from the reference, in units of reward")
-    kl_target: float | None = Field(default=6.0, gt=0, description="KL in nats per response that kl_coef adapts to; none keeps it fixed")
+    kl_control: Literal["adaptive", "fixed"] = Field(
+        default="adaptive", description="whether kl_coef moves so that the KL comes to kl_target, or stays"
+    )
+    kl_target: float = Field(default=6.0, gt=0, description="KL in nats per response that an adaptive kl_coef is moved towards")
     kl_horizon: int = Field(default=10000, ge=1, description="episodes over which an adaptive kl_coef moves")
     kl_stop: float = Field(default=15.0, gt=0, description="budget of the mean KL, in nats per response: above it training stops")
+    approx_kl_stop: float | None = Field(
+        default=None,
+        gt=0,
+        description="an update ends early after a step whose approx_kl, in nats per token, is above this; by default none does",
+    )
     score_clip: float | None = Field(default=None, gt=0, description="scores are limited to this size on both sides; by default to none")
     missing_eos: MissingEnd = Field(
         default="subtract",
@@ -148,6 +205,7 @@ class PPOConfig(LearningConfig):
     value_from: Literal["reward_model", "base_model"] = Field(
         default="reward_model", description="where the value model starts: the reward model, or the base model with a zero head"
     )
+    monitors: MonitorsConfig = Field(default_factory=MonitorsConfig, description="when training is said, or stopped, to go wrong")
     checkpoint_every: int = Field(default=5, ge=1, description="updates between checkpoints")
     validation_every: int = Field(default=5, ge=1, description="updates between scorings on the validation prompts")
     validation_prompts: int = Field(

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from models.configs import PPOConfig
+from models.language.diversity import distinct_2, repetition
 from models.language.language_model import LanguageModel, response_batch, response_logprobs
 from models.optimization import StepGuard, adamw, set_learning_rate
 from models.ppo.ppo_math import (
@@ -100,7 +101,7 @@ def make_lesson(rollout: Rollout, config: PPOConfig, kl_coef: float) -> Lesson:
 
 
 def learn(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, update: int) -> list[StepFigures]:
-    """All epochs of one update (counted from 0); the figures of each optimizer step.
+    """All epochs of one update (counted from 0), or those up to `approx_kl_stop`; the figures of each optimizer step.
 
     The learning rates fall in a straight line from the first step of the run to 0 after its last one.
     """
@@ -117,6 +118,8 @@ def learn(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig,
             set_learning_rate(learner.policy_optimizer, config.learning_rate * left)
             set_learning_rate(learner.value_optimizer, config.value_learning_rate * left)
             figures.append(_step(learner, rollout, lesson, config, order[start : start + config.minibatch_size]))
+            if config.approx_kl_stop is not None and figures[-1].approx_kl > config.approx_kl_stop:
+                return figures
     return figures
 
 
@@ -133,6 +136,9 @@ def update_figures(rollout: Rollout, lesson: Lesson, steps: list[StepFigures]) -
         "explained_variance": explained_variance(rollout.values, lesson.returns, mask),
         "response_length": mask.sum(1).double().mean(),
         "ended_share": rollout.ended.double().mean(),
+        "distinct_2": distinct_2(rollout.text),
+        "repetition": repetition(rollout.responses),
+        "steps": len(steps),
     }
     of_steps = {name: sum(values) / len(steps) for name, values in zip(StepFigures._fields, zip(*steps, strict=True), strict=True)}
     return {name: _finite(float(value)) for name, value in {**of_rollout, **of_steps}.items()}

@@ -20,6 +20,7 @@ from models.language.language_model import load_language_model, save_language_mo
 from models.language.prompts import EncodedPrompts, deal, encode_prompts, load_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.metrics import write_metrics
+from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
 from models.ppo.ppo_update import Learner, learn, make_lesson, mean_kl, new_learner, update_figures
 from models.ppo.rollout import Actors, Rollout, Scorer, collect_rollout
@@ -57,6 +58,12 @@ class Standing:
     best_judge_score: float = float("-inf")
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     metrics: list[Metrics] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a monitor ended training."""
+        return any(alarm.action == "stop" for alarm in self.alarms)
 
 
 class Validation(NamedTuple):
@@ -69,7 +76,7 @@ class Validation(NamedTuple):
 
 
 def run(job: Job[PPOConfig]) -> Headline:
-    """Train a policy; writes `model/` and `metrics.jsonl`.
+    """Train a policy; writes `model/`, `metrics.jsonl` and `alarms.jsonl`.
 
     Inputs: `base_model` (start and reference), `reward_model`, `judge` (a held-out reward model), `prompts`.
     """
@@ -80,11 +87,13 @@ def run(job: Job[PPOConfig]) -> Headline:
     standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
     save_language_model(learner.policy, ground.actors.tokenizer, job.output / "model")
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
+    write_metrics(job.output / "alarms.jsonl", [alarm._asdict() for alarm in standing.alarms])
     return {
         **_gains(standing),
         "updates": standing.updates,
         "episodes": standing.updates * config.rollout_batch_size,
         "steps_skipped": learner.steps_skipped,
+        "alarms": len({alarm.monitor for alarm in standing.alarms}),
         "prompts_cut": ground.prompts.cut,
     }
 
@@ -94,7 +103,7 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
     standing = _resume(learner, config, checkpoints, progress)
     if standing.updates == 0 and not standing.metrics:
         standing.metrics.append({"update": 0, **_validate(learner, ground, standing, config)})
-    while standing.updates < config.updates:
+    while standing.updates < config.updates and not standing.is_stopped:
         update, started = standing.updates, time.monotonic()
 
         # 1. Rollout: the policy answers, the other models say what they think of it.
@@ -123,7 +132,10 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
             row |= _validate(learner, ground, standing, config)
         standing.metrics.append(row)
 
-        # 6. Checkpoint.
+        # 6. Monitors: does the policy go wrong?
+        _watch(standing, config, progress)
+
+        # 7. Checkpoint.
         if standing.updates % config.checkpoint_every == 0:
             _save(learner, standing, checkpoints)
         phases = {"rollout_seconds": rolled_out - started, "learn_seconds": learnt - rolled_out, "rest_seconds": time.monotonic() - learnt}
@@ -157,6 +169,16 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
     return {f"validation_{name}": value for name, value in found._asdict().items()}
 
 
+def _watch(standing: Standing, config: PPOConfig, progress: Progress) -> None:
+    """Keep the alarms of the last row of metrics; one that was not already there with the row before is told."""
+    raised = alarms(standing.metrics, config.monitors)
+    told = {alarm.monitor for alarm in standing.alarms if alarm.update == standing.updates - 1}
+    for alarm in raised:
+        if alarm.monitor not in told:
+            progress.note(alarm.message)
+    standing.alarms += raised
+
+
 def _take_best(learner: Learner, standing: Standing) -> None:
     """Give the policy the weights of the best update, where one was chosen."""
     with torch.no_grad():
@@ -181,6 +203,7 @@ def _save(learner: Learner, standing: Standing, checkpoints: Checkpoints) -> Non
         "best_update": standing.best_update,
         "best_judge_score": standing.best_judge_score,
         "metrics": standing.metrics,
+        "alarms": standing.alarms,
         "guards": [[guard.skipped, guard.in_a_row] for guard in (learner.policy_guard, learner.value_guard)],
     }
     checkpoints.save(standing.updates, _parts(learner, standing), state)
@@ -188,14 +211,16 @@ def _save(learner: Learner, standing: Standing, checkpoints: Checkpoints) -> Non
 
 def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progress: Progress) -> Standing:
     """Where the last checkpoint stands, with its tensors put back into the learner; the beginning without one."""
-    standing = Standing(AdaptiveKLController(config.kl_coef, config.kl_target, config.kl_horizon))
+    standing = Standing(
+        AdaptiveKLController(config.kl_coef, config.kl_target if config.kl_control == "adaptive" else None, config.kl_horizon)
+    )
     found = checkpoints.restore(_parts(learner, standing))
     if found is None:
         return standing
     standing.updates, state = found
     standing.kl.kl_coef = state["kl_coef"]
     standing.best_update, standing.best_judge_score = state["best_update"], state["best_judge_score"]
-    standing.metrics = state["metrics"]
+    standing.metrics, standing.alarms = state["metrics"], [Alarm(*alarm) for alarm in state["alarms"]]
     for guard, (skipped, in_a_row) in zip((learner.policy_guard, learner.value_guard), state["guards"], strict=True):
         guard.skipped, guard.in_a_row = skipped, in_a_row
     progress.note(f"going on from the checkpoint of update {standing.updates}")

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+from models.ppo.monitors import MONITORS
 from models.ppo.train_policy import run
 from tests.models.learning import make_job, ppo_config, write_inputs
 
@@ -12,8 +13,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 def defined(section: str) -> set[str]:
     """The keys of one section's table."""
-    body = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)
-    own = next(part for part in body if part.startswith(f"`{section}`"))
+    body = re.split(r"^##+ ", PAGE.read_text(), flags=re.MULTILINE)
+    own = next(part for part in body if part.startswith(section))
     return set(re.findall(r"^\| `(\w+)` \|", own, flags=re.MULTILINE))
 
 
@@ -21,4 +22,8 @@ def test_every_key_of_ppo_is_defined(chat_model: Path, tmp_path: Path) -> None:
     job = make_job(tmp_path / "job", ppo_config(updates=1), write_inputs(tmp_path, chat_model))
     run(job)
     rows = [json.loads(line) for line in (job.output / "metrics.jsonl").read_text().splitlines()]
-    assert {key for row in rows for key in row} == defined("train_policy")
+    assert {key for row in rows for key in row} == defined("`train_policy`")
+
+
+def test_every_monitor_is_defined() -> None:
+    assert set(MONITORS) == defined("Alarms")

@@ -67,7 +67,7 @@ ONE_TOKEN = {
     "learning_rate": 1e-2,
     "value_learning_rate": 3e-3,
     "kl_coef": KL_COEF,
-    "kl_target": None,
+    "kl_control": "fixed",
     "missing_eos_penalty": 0,
     "validation_prompts": 0,
 }

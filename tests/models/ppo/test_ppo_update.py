@@ -34,7 +34,7 @@ def weights(learner: Learner) -> list[Tensor]:
 
 
 def update(model: Path, number: int = 0, **changes: object) -> tuple[Learner, list[StepFigures]]:
-    config = ppo_config(minibatch_size=8, epochs=2, **changes)
+    config = ppo_config(**{"minibatch_size": 8, "epochs": 2, **changes})
     learner, rollout = prepare(model, config)
     return learner, learn(learner, rollout, make_lesson(rollout, config, KL_COEF), config, number)
 
@@ -139,6 +139,16 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_at_last_an_error(chat
     assert update_figures(rollout, broken, steps)["policy_loss"] is None
     with pytest.raises(StageError, match="3 steps in a row"):
         learn(learner, rollout, broken, config, 1)
+
+
+def test_an_update_ends_early_when_the_policy_has_moved_far_enough(chat_model: Path) -> None:
+    # The first step sees the policy that sampled, so it never ends an update; a learning rate this high makes the second one do so.
+    _, all_steps = update(chat_model, learning_rate=1e-2, epochs=4)
+    _, steps = update(chat_model, learning_rate=1e-2, epochs=4, approx_kl_stop=1e-4)
+    assert len(all_steps) == 4
+    assert len(steps) == 2
+    assert steps == all_steps[:2]
+    assert steps[0].approx_kl < 1e-4 < steps[1].approx_kl
 
 
 def test_figures_of_an_update_by_hand(chat_model: Path) -> None:

@@ -130,6 +130,28 @@ def test_the_price_of_kl_follows_its_controller(chat_model: Path, tmp_path: Path
     assert prices == pytest.approx([0.5, 0.5 * 0.984, 0.5 * 0.984**2])
 
 
+def test_a_fixed_price_of_kl_stays(chat_model: Path, tmp_path: Path) -> None:
+    _, standing = train_small(chat_model, tmp_path, kl_control="fixed", kl_coef=0.5, kl_target=1e6, kl_horizon=100)
+    assert [row["kl_coef"] for row in standing.metrics[1:]] == [0.5] * 3
+
+
+def test_an_alarm_is_told_once_kept_every_time_and_stops_where_asked(chat_model: Path, tmp_path: Path) -> None:
+    # By hand: every rollout is longer than a tenth of the first one, so the monitor alarms from the first update on.
+    (tmp_path / "warns").mkdir()
+    told = Progress(tmp_path / "progress.jsonl")
+    config = ppo_config(monitors={"length_growth": 0.1}, checkpoint_every=1)
+    learner, ground = ground_of(chat_model, config, length_score)
+    standing = train(learner, ground, config, told, Checkpoints(tmp_path / "warns", "identity"))
+    assert [(alarm.update, alarm.monitor, alarm.action) for alarm in standing.alarms] == [(i, "length_growth", "warn") for i in (1, 2, 3)]
+    notes = [line for line in (tmp_path / "progress.jsonl").read_text().splitlines() if "length_growth" in line]
+    assert len(notes) == 1
+    stops: dict[str, Any] = {"monitors": {"length_growth": 0.1, "stop": ["length_growth"]}, "checkpoint_every": 1}
+    for _ in range(2):  # a run that is resumed stays stopped
+        _, stopped = train_small(chat_model, tmp_path / "stops", **stops)
+        assert (stopped.updates, stopped.is_stopped) == (1, True)
+        assert [alarm.action for alarm in stopped.alarms] == ["stop"]
+
+
 # Resuming: the oracle is the unbroken run.
 
 
@@ -140,6 +162,7 @@ class StoppedError(Exception):
 @pytest.mark.parametrize("killed_at", [3, 5, 6])
 def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, chat_model: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"updates": 4, "checkpoint_every": 2, "validation_every": 2, "learning_rate": 1e-3}
+    options["monitors"] = {"length_growth": 0.1}
     expected, whole = train_small(chat_model, tmp_path / "whole", **options)
     calls = iter(range(1_000))
 
@@ -153,6 +176,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, chat_model: Path,
     resumed, standing = train_small(chat_model, tmp_path / "killed", **options)
     assert is_same(resumed, expected)
     assert standing.metrics == whole.metrics
+    assert standing.alarms == whole.alarms != []
     assert (standing.best_update, standing.kl) == (whole.best_update, whole.kl)
 
 
@@ -180,6 +204,7 @@ def test_the_job_writes_a_model_and_a_line_per_update(chat_model: Path, tmp_path
     rows = [json.loads(line) for line in (first.output / "metrics.jsonl").read_text().splitlines()]
     assert [row["update"] for row in rows] == [0, 1, 2, 3]
     assert [row["update"] for row in rows if "validation_judge_score" in row] == [0, 2, 3]
+    assert (first.output / "alarms.jsonl").exists()
     assert not any("second" in name or "time" in name for row in rows for name in row)
     best = rows[int(str(headline["best_update"]))]
     assert headline["judge_gain"] == pytest.approx(best["validation_judge_score"] - rows[0]["validation_judge_score"])
