@@ -167,8 +167,16 @@ class MonitorsConfig(BaseModel):
 
 
 class PPOConfig(LearningConfig):
-    """Proximal policy optimisation against the reward model, held near the reference policy."""
+    """Proximal policy optimisation against the reward model, or a relative of it in the same loop, held near the reference policy."""
 
+    method: Literal["ppo", "reinforce", "rloo", "grpo"] = Field(
+        default="ppo",
+        description="how advantages are told: `ppo` from a value model; without one, `reinforce` less the mean of the rollout, `rloo` less "
+        "that of the other responses to the prompt, `grpo` less and by the group's mean and deviation, with the KL in the loss",
+    )
+    samples_per_prompt: int = Field(
+        default=1, ge=1, description="responses to each prompt of a rollout; `rloo` and `grpo` need two or more"
+    )
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how rollouts are sampled")
     updates: int = Field(default=100, ge=1, description="rollouts, each followed by its PPO epochs")
     rollout_batch_size: int = Field(default=512, ge=1, description="episodes per update, over all processes")
@@ -176,14 +184,20 @@ class PPOConfig(LearningConfig):
     microbatch_size: int = Field(default=16, ge=1, description="episodes in one forward pass, over all processes")
     epochs: int = Field(default=4, ge=1, description="passes over each rollout")
     learning_rate: float = Field(default=3e-6, gt=0, description="initial learning rate of the policy; it decays to 0 linearly")
-    value_learning_rate: float = Field(default=3e-6, gt=0, description="initial learning rate of the value model; it decays to 0 linearly")
+    value_learning_rate: float = Field(
+        default=3e-6, gt=0, description="initial learning rate of the value model (`ppo`); it decays to 0 linearly"
+    )
     adam_epsilon: float = Field(default=1e-5, gt=0, description="Adam's epsilon")
     max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
-    gamma: float = Field(default=1.0, gt=0, le=1, description="discount per token")
-    gae_lambda: float = Field(default=0.95, ge=0, le=1, description="lambda of generalised advantage estimation")
+    gamma: float = Field(default=1.0, gt=0, le=1, description="discount per token (`ppo`)")
+    gae_lambda: float = Field(default=0.95, ge=0, le=1, description="lambda of generalised advantage estimation (`ppo`)")
     clip_range: float = Field(default=0.2, gt=0, description="clip range of the probability ratio")
-    value_clip_range: float = Field(default=0.2, gt=0, description="clip range of the value around its rollout value")
-    kl_coef: float = Field(default=0.05, ge=0, description="initial price of one nat of KL from the reference, in units of reward")
+    value_clip_range: float = Field(default=0.2, gt=0, description="clip range of the value around its rollout value (`ppo`)")
+    kl_coef: float = Field(
+        default=0.05,
+        ge=0,
+        description="initial price of one nat of KL from the reference, in units of score (`grpo`: of advantage)",
+    )
     kl_control: Literal["adaptive", "fixed"] = Field(
         default="adaptive", description="whether kl_coef moves so that the KL comes to kl_target, or stays"
     )
@@ -201,9 +215,11 @@ class PPOConfig(LearningConfig):
         description="a response that did not end by itself gets its score less missing_eos_penalty, or minus that penalty instead",
     )
     missing_eos_penalty: float = Field(default=1.0, ge=0, description="what a response that did not end by itself pays, in units of score")
-    whiten_rewards: bool = Field(default=False, description="divide per-token rewards by their standard deviation, keeping the mean")
+    whiten_rewards: bool = Field(
+        default=False, description="divide per-token rewards by their standard deviation, keeping the mean (`ppo`)"
+    )
     value_from: Literal["reward_model", "base_model"] = Field(
-        default="reward_model", description="where the value model starts: the reward model, or the base model with a zero head"
+        default="reward_model", description="where the value model of `ppo` starts: the reward model, or the base model with a zero head"
     )
     monitors: MonitorsConfig = Field(default_factory=MonitorsConfig, description="when training is said, or stopped, to go wrong")
     checkpoint_every: int = Field(default=5, ge=1, description="updates between checkpoints")
@@ -216,6 +232,10 @@ class PPOConfig(LearningConfig):
     def _check_batch_sizes(self) -> Self:
         if not self.rollout_batch_size >= self.minibatch_size >= self.microbatch_size:
             raise ValueError("rollout_batch_size, minibatch_size and microbatch_size must not rise in this order")
+        if self.rollout_batch_size % self.samples_per_prompt:
+            raise ValueError("rollout_batch_size must be a multiple of samples_per_prompt")
+        if self.method in ("rloo", "grpo") and self.samples_per_prompt == 1:
+            raise ValueError(f"method = {self.method!r} compares responses to one prompt: samples_per_prompt of 2 or more, such as 4")
         return self
 
 

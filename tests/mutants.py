@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("models", "data_contracts", "tests")
-TESTS = ("tests/models/ppo/test_ppo_math.py", "tests/models/ppo/test_ppo_update.py")
+TESTS = tuple(f"tests/models/ppo/test_{name}.py" for name in ("ppo_math", "group_advantages", "ppo_update"))
 PASSED, FAILED = 0, 1
 """Exit statuses of pytest; any other says that the tests did not run, which kills no mutant."""
-MATH, UPDATE = "models/ppo/ppo_math.py", "models/ppo/ppo_update.py"
+MATH, UPDATE, GROUPS = "models/ppo/ppo_math.py", "models/ppo/ppo_update.py", "models/ppo/group_advantages.py"
 
 
 class Mutant(NamedTuple):
@@ -57,7 +57,13 @@ MUTANTS = (
     Mutant("values clipped around themselves", MATH, "torch.clamp(values, old_values - clip_range, old_values + clip_range)", "values"),
     Mutant("a missing end is rewarded", MATH, "torch.where(ended, scores,", "torch.where(~ended, scores,"),
     Mutant("controller of the wrong sign", MATH, "1 + error * episodes", "1 - error * episodes"),
-    Mutant("value loss dropped", UPDATE, "policy_part.loss + value_part.loss", "policy_part.loss + 0 * value_part.loss"),
+    Mutant("KL loss of k1", MATH, "torch.where(mask, kl_k3(logprobs", "torch.where(mask, kl_k1(logprobs"),
+    Mutant("a baseline that knows the response", GROUPS, "groups.sum(1, keepdim=True) - groups", "groups.sum(1, keepdim=True)"),
+    Mutant("groups across prompts", GROUPS, "groups = returns.view(-1, group_size)", "groups = returns.view(group_size, -1).T"),
+    Mutant("no deviation in GRPO", GROUPS, "/ (spread + GROUP_EPSILON)", "/ (1 + GROUP_EPSILON)"),
+    Mutant("value loss dropped", UPDATE, "loss = loss + value_part.loss", "loss = loss + 0 * value_part.loss"),
+    Mutant("KL loss dropped", UPDATE, "lesson.kl_loss_coef * kl)", "0 * kl)"),
+    Mutant("KL paid twice", UPDATE, "scores, mask, kl_coef - kl_loss_coef)", "scores, mask, kl_coef)"),
     Mutant("values learn whitened returns", UPDATE, "Lesson(rewards, returns, ", "Lesson(rewards, masked_whiten(returns, mask), "),
     Mutant("advantages not whitened", UPDATE, "masked_whiten(advantages, mask)", "advantages"),
     Mutant("tokens of the microbatch", UPDATE, "config, part, tokens)", "config, part, sum(len(rollout.responses[i]) for i in part))"),

@@ -122,6 +122,11 @@ def policy_loss(
     )
 
 
+def kl_loss(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, *, token_count: Tensor | int) -> Tensor:
+    """KL from the reference as a loss (): Σ k3 / tokens over tokens (B, T), as GRPO pays it (Shao et al., arXiv:2402.03300)."""
+    return torch.where(mask, kl_k3(logprobs, ref_logprobs), 0).sum() / token_count
+
+
 class ValueLoss(NamedTuple):
     """The clipped value loss of a microbatch and its figure, each (), each a part of the minibatch's."""
 

@@ -4,6 +4,7 @@ Shapes: B responses, T response tokens of the longest one.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -57,8 +58,8 @@ class Rollout(NamedTuple):
     """(B, T), entropy in nats of the distribution that each token was sampled from; 0 on padding."""
     ref_logprobs: Tensor
     """(B, T), the same tokens' log-probability under the reference policy; 0 on padding."""
-    values: Tensor
-    """(B, T), the value model's forecast in front of each token; 0 on padding."""
+    values: Tensor | None
+    """(B, T), the value model's forecast in front of each token; 0 on padding; None without a value model."""
     scores: Tensor
     """(B,), the reward model's score of each response, without any penalty."""
     disagreement: Tensor
@@ -72,7 +73,8 @@ class Actors(NamedTuple):
 
     policy: LanguageModel
     reference: LanguageModel
-    value: RewardModel
+    value: RewardModel | None
+    """None where the method does without."""
     tokenizer: Tokenizer
     """The policy's and the reference's; the scorer has its own."""
 
@@ -111,7 +113,7 @@ def collect_rollout(
         logprobs=logprobs,
         entropy=entropies,
         ref_logprobs=gather(lambda part: response_logprobs(actors.reference, part, sampling.temperature)),
-        values=gather(lambda part: response_values(actors.value, part)),
+        values=None if actors.value is None else gather(partial(response_values, actors.value)),
         scores=scored.score.to(device),
         disagreement=scored.disagreement.to(device),
         ended=torch.tensor([answer.ended for answer in answers], device=device),

@@ -1,4 +1,4 @@
-"""Job `train_policy`: PPO against a reward model, held near the reference policy by KL, ending with the best update.
+"""Job `train_policy`: PPO, or a relative, against a reward model, held near the reference policy by KL, ending with the best update.
 
 Left out on purpose: more than one process, a trunk shared by policy and value model, and generation on another machine.
 Nothing draws from a generator that has a state: samples and orders are functions of the seed and the update's number.
@@ -85,7 +85,7 @@ def run(job: Job[PPOConfig]) -> Headline:
         raise RecipeError("PPO runs in one process", remedy="ask for one process for the policy stage")
     learner, ground = _set_up(job, config, accelerator)
     standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
-    save_language_model(learner.policy, ground.actors.tokenizer, job.output / "model")
+    save_language_model(learner.policy.model, ground.actors.tokenizer, job.output / "model")
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
     write_metrics(job.output / "alarms.jsonl", [alarm._asdict() for alarm in standing.alarms])
     return {
@@ -145,9 +145,12 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
 
 
 def _roll_out(ground: Ground, config: PPOConfig, update: int) -> Rollout:
-    """The rollout of an update (counted from 0): prompts and random numbers depend on the seed and the update alone."""
-    size = config.rollout_batch_size
-    rows = deal(len(ground.prompts.ids), size, update, config.seed, "prompts")
+    """The rollout of an update (counted from 0): prompts and random numbers depend on the seed and the update alone.
+
+    The samples of a prompt stand together.
+    """
+    size, each = config.rollout_batch_size, config.samples_per_prompt
+    rows = [row for row in deal(len(ground.prompts.ids), size // each, update, config.seed, "prompts") for _ in range(each)]
     batch = EncodedPrompts([ground.prompts.prompts[i] for i in rows], [ground.prompts.ids[i] for i in rows], cut=0)
     seeds = [derive_seed(config.seed, "rollout", update, place) for place in range(size)]
     return collect_rollout(ground.actors, ground.scorer, batch, config.sampling, seeds=seeds, microbatch_size=config.microbatch_size)
@@ -165,7 +168,7 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
     found = Validation(float(judged.score.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
     if found.kl_k1 <= config.kl_stop and found.judge_score > standing.best_judge_score:
         standing.best_update, standing.best_judge_score = standing.updates, found.judge_score
-        standing.best_weights = {name: weight.detach().cpu().clone() for name, weight in learner.policy.named_parameters()}
+        standing.best_weights = {name: weight.detach().cpu().clone() for name, weight in learner.policy.model.named_parameters()}
     return {f"validation_{name}": value for name, value in found._asdict().items()}
 
 
@@ -182,19 +185,16 @@ def _watch(standing: Standing, config: PPOConfig, progress: Progress) -> None:
 def _take_best(learner: Learner, standing: Standing) -> None:
     """Give the policy the weights of the best update, where one was chosen."""
     with torch.no_grad():
-        for name, weight in learner.policy.named_parameters():
+        for name, weight in learner.policy.model.named_parameters():
             if name in standing.best_weights:
                 weight.copy_(standing.best_weights[name])
 
 
 def _parts(learner: Learner, standing: Standing) -> dict[str, Part]:
-    return {
-        "policy": learner.policy,
-        "value": learner.value,
-        "policy_optimizer": learner.policy_optimizer,
-        "value_optimizer": learner.value_optimizer,
-        "best": standing.best_weights,
-    }
+    parts: dict[str, Part] = {"best": standing.best_weights}
+    for name, trainee in learner.trainees.items():
+        parts |= {name: trainee.model, f"{name}_optimizer": trainee.optimizer}
+    return parts
 
 
 def _save(learner: Learner, standing: Standing, checkpoints: Checkpoints) -> None:
@@ -204,7 +204,7 @@ def _save(learner: Learner, standing: Standing, checkpoints: Checkpoints) -> Non
         "best_judge_score": standing.best_judge_score,
         "metrics": standing.metrics,
         "alarms": standing.alarms,
-        "guards": [[guard.skipped, guard.in_a_row] for guard in (learner.policy_guard, learner.value_guard)],
+        "guards": {name: [trainee.guard.skipped, trainee.guard.in_a_row] for name, trainee in learner.trainees.items()},
     }
     checkpoints.save(standing.updates, _parts(learner, standing), state)
 
@@ -221,8 +221,8 @@ def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progr
     standing.kl.kl_coef = state["kl_coef"]
     standing.best_update, standing.best_judge_score = state["best_update"], state["best_judge_score"]
     standing.metrics, standing.alarms = state["metrics"], [Alarm(*alarm) for alarm in state["alarms"]]
-    for guard, (skipped, in_a_row) in zip((learner.policy_guard, learner.value_guard), state["guards"], strict=True):
-        guard.skipped, guard.in_a_row = skipped, in_a_row
+    for name, trainee in learner.trainees.items():
+        trainee.guard.skipped, trainee.guard.in_a_row = state["guards"][name]
     progress.note(f"going on from the checkpoint of update {standing.updates}")
     return standing
 
@@ -232,12 +232,12 @@ def _set_up(job: Job[PPOConfig], config: PPOConfig, accelerator: Accelerator) ->
     base, reward, device = job.input("base_model", "model"), job.input("reward_model", "model"), accelerator.device
     tokenizer = load_tokenizer(base)
     policy, reference = load_language_model(base, device), load_language_model(base, device).eval().requires_grad_(False)
-    value = load_value_model(config, reward, base, tokenizer, device)
+    value = load_value_model(config, reward, base, tokenizer, device) if config.method == "ppo" else None
     learner = new_learner(policy, value, config, accelerator, pad_token(tokenizer))
     longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")
     validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
     ground = Ground(
-        actors=Actors(learner.policy, reference, learner.value, tokenizer),
+        actors=Actors(learner.policy.model, reference, learner.value.model if learner.value else None, tokenizer),
         scorer=load_reward_model(reward, device).score,
         judge=load_reward_model(job.input("judge", "model"), device).score,
         prompts=encode_prompts(tokenizer, load_prompts(path, "train"), longest),

@@ -18,11 +18,19 @@ def defined(section: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)` \|", own, flags=re.MULTILINE))
 
 
-def test_every_key_of_ppo_is_defined(chat_model: Path, tmp_path: Path) -> None:
-    job = make_job(tmp_path / "job", ppo_config(updates=1), write_inputs(tmp_path, chat_model))
+def logged(work: Path, model: Path, **changes: object) -> set[str]:
+    """The keys that a job's metrics have."""
+    job = make_job(work / "job", ppo_config(updates=1, **changes), write_inputs(work, model))
     run(job)
-    rows = [json.loads(line) for line in (job.output / "metrics.jsonl").read_text().splitlines()]
-    assert {key for row in rows for key in row} == defined("`train_policy`")
+    return {key for line in (job.output / "metrics.jsonl").read_text().splitlines() for key in json.loads(line)}
+
+
+def test_every_key_of_ppo_is_defined(chat_model: Path, tmp_path: Path) -> None:
+    assert logged(tmp_path, chat_model) == defined("`train_policy`") | defined("With a value model")
+
+
+def test_every_key_without_a_value_model_is_defined(chat_model: Path, tmp_path: Path) -> None:
+    assert logged(tmp_path, chat_model, method="grpo", samples_per_prompt=2) == defined("`train_policy`")
 
 
 def test_every_monitor_is_defined() -> None:

@@ -1,4 +1,4 @@
-"""PPO against an answer that is known exactly: the best policy under a price of KL, of responses of one token.
+"""PPO and its relatives against answers that are known exactly: the best policy under a price of KL, of responses of one token.
 
 Oracle: no policy has a larger E[score] − kl_coef · KL(policy ‖ reference) than the one that is ∝ p_ref · exp(score / kl_coef), which has
 kl_coef · log Σ p_ref · exp(score / kl_coef) (the Gibbs variational principle). With responses of one token all of this is sums over
@@ -34,7 +34,8 @@ class Answer:
 
     def __init__(self, ground: Ground) -> None:
         self.prompts, tokenizer = ground.prompts.ids, ground.actors.tokenizer
-        self.ref_logprobs = self.logprobs(ground.actors.reference)
+        self.reference = ground.actors.reference
+        self.ref_logprobs = self.logprobs(self.reference)
         text = [decode_response(tokenizer, [token], tokenizer.eos_token_id) for token in range(self.ref_logprobs.shape[1])]
         self.scores = starts_evenly([], text).score.double()
 
@@ -73,11 +74,35 @@ ONE_TOKEN = {
 }
 
 
+def trained(model: Path, work: Path, **changes: object) -> tuple[Answer, torch.nn.Module]:
+    """The answer, and the policy that training came to."""
+    config = ppo_config(**{**ONE_TOKEN, **changes})
+    learner, ground = ground_of(model, config, starts_evenly, prompts=PROMPTS)
+    train(learner, ground, config, Progress(None), Checkpoints(work, "identity"))
+    return Answer(ground), learner.policy.model
+
+
 @pytest.mark.slow
-def test_ppo_comes_near_the_best_policy_under_the_price_of_kl(chat_model: Path, tmp_path: Path) -> None:
-    config = ppo_config(**ONE_TOKEN)
-    learner, ground = ground_of(chat_model, config, starts_evenly, prompts=PROMPTS)
-    answer = Answer(ground)
-    before = answer.objective(learner.policy)
-    train(learner, ground, config, Progress(None), Checkpoints(tmp_path, "identity"))
-    assert before + 0.75 * (answer.best - before) < answer.objective(learner.policy) < answer.best
+@pytest.mark.parametrize("method", ["ppo", "reinforce", "rloo"])
+def test_the_best_policy_under_the_price_of_kl_is_come_near(method: str, chat_model: Path, tmp_path: Path) -> None:
+    answer, policy = trained(chat_model, tmp_path, method=method, samples_per_prompt=8 if method == "rloo" else 1)
+    before = answer.objective(answer.reference)
+    assert before + 0.75 * (answer.best - before) < answer.objective(policy) < answer.best
+
+
+@pytest.mark.slow
+def test_grpo_comes_near_its_fixed_point(chat_model: Path, tmp_path: Path) -> None:
+    # Theorem: with scores of 0 and 1 and large groups, a response's advantage is √((1−p)/p) or −√(p/(1−p)), p the probability of a 1, and
+    # the loss k3 pulls as the gradient of KL(reference ‖ policy) does. So it stands still where π·A = β·(π − π_ref): summed over the
+    # responses of score 1, where β·p − √(p(1−p)) = β·p_ref. Solved here by bisection.
+    price = 1.0
+    answer, policy = trained(chat_model, tmp_path, method="grpo", samples_per_prompt=32, kl_coef=price)
+    of_one = answer.logprobs(answer.reference).exp() @ answer.scores
+    low, high = of_one.clamp(min=0.5), torch.ones_like(of_one)
+    for _ in range(50):
+        middle = (low + high) / 2
+        is_above = price * middle - (middle * (1 - middle)).sqrt() > price * of_one
+        low, high = torch.where(is_above, low, middle), torch.where(is_above, middle, high)
+    found = answer.logprobs(policy).exp() @ answer.scores
+    assert (found - of_one).mean() > 0.2
+    torch.testing.assert_close(found, low, atol=0.08, rtol=0)

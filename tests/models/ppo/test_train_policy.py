@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from data_contracts.errors import InputError
 from data_contracts.manifest import list_files
@@ -36,7 +37,7 @@ def train_small(
     if judge is not None:
         ground = replace(ground, judge=judge)
     standing = train(learner, ground, config, SILENT, Checkpoints(work, "identity"))
-    return {name: weight.detach().clone() for name, weight in learner.policy.named_parameters()}, standing
+    return {name: weight.detach().clone() for name, weight in learner.policy.model.named_parameters()}, standing
 
 
 def weights_of(model: Path) -> dict[str, torch.Tensor]:
@@ -88,7 +89,7 @@ def test_without_a_learning_rate_the_policy_stays_the_reference(chat_model: Path
     learner, ground = ground_of(chat_model, config, length_score)
     still = config.model_copy(update={"learning_rate": 0.0})
     standing = train(learner, ground, still, SILENT, Checkpoints(tmp_path, "identity"))
-    assert is_same(dict(learner.policy.named_parameters()), weights_of(chat_model))
+    assert is_same(dict(learner.policy.model.named_parameters()), weights_of(chat_model))
     for row in standing.metrics[1:]:
         assert row["kl_k1"] == pytest.approx(0, abs=1e-4)
         assert row["kl_k3"] == pytest.approx(0, abs=1e-6)
@@ -121,6 +122,33 @@ def test_the_first_pass_answers_every_prompt_once(chat_model: Path, tmp_path: Pa
     _, standing = train_small(chat_model, tmp_path, remember, updates=2, validation_prompts=0)
     assert standing.updates == 2
     assert sorted(seen) == sorted(prompt.messages[0]["content"] for prompt in some_prompts(16))
+
+
+def test_the_samples_of_a_prompt_stand_together_and_differ(chat_model: Path, tmp_path: Path) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def remember(prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Scored:
+        seen.extend((messages[0]["content"], response) for messages, response in zip(prompts, responses, strict=True))
+        return agreed(torch.ones(len(responses)))
+
+    train_small(chat_model, tmp_path, remember, method="rloo", samples_per_prompt=4, updates=1, validation_prompts=0)
+    prompts = [prompt for prompt, _ in seen]
+    assert prompts == [prompts[0]] * 4 + [prompts[4]] * 4
+    assert prompts[0] != prompts[4]
+    assert len(set(seen)) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"method": "rloo"}, "samples_per_prompt of 2 or more"),
+        ({"method": "grpo", "samples_per_prompt": 3}, "multiple of samples_per_prompt"),
+        ({"minibatch_size": 16}, "must not rise"),
+    ],
+)
+def test_batches_that_cannot_be_are_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        ppo_config(**changes)
 
 
 def test_the_price_of_kl_follows_its_controller(chat_model: Path, tmp_path: Path) -> None:
@@ -159,10 +187,10 @@ class StoppedError(Exception):
     """The process was killed, as far as this test goes."""
 
 
-@pytest.mark.parametrize("killed_at", [3, 5, 6])
-def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, chat_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("killed_at", "method"), [(3, "ppo"), (5, "ppo"), (6, "rloo")])
+def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, method: str, chat_model: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"updates": 4, "checkpoint_every": 2, "validation_every": 2, "learning_rate": 1e-3}
-    options["monitors"] = {"length_growth": 0.1}
+    options |= {"monitors": {"length_growth": 0.1}, "method": method, "samples_per_prompt": 2}
     expected, whole = train_small(chat_model, tmp_path / "whole", **options)
     calls = iter(range(1_000))
 
