@@ -110,10 +110,19 @@ def settings() -> str:
 def _sections(model: type[BaseModel], prefix: str) -> list[str]:
     found = []
     for name, field in model.model_fields.items():
-        for inner, many in _models_in(field.annotation):
+        inner_models = _models_in(field.annotation)
+        for inner, many in inner_models:
             path = f"{prefix}{name}"
-            found += [_table(f"`{path}`" if not many else f"`[[{path}]]`", inner, field.description or ""), *_sections(inner, f"{path}.")]
+            title, about = f"`[[{path}]]`" if many else f"`{path}`", field.description or ""
+            if len(inner_models) > 1:
+                title, about = f"{title} with {_methods(inner)}", inspect.getdoc(inner) or ""
+            found += [_table(title, inner, about), *_sections(inner, f"{path}.")]
     return found
+
+
+def _methods(model: type[BaseModel]) -> str:
+    """The values of `method` that choose this one among several config classes."""
+    return "method = " + " or ".join(f"`{value}`" for value in get_args(model.model_fields["method"].annotation))
 
 
 def _models_in(annotation: Any, many: bool = False) -> list[tuple[type[BaseModel], bool]]:

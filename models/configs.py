@@ -239,6 +239,29 @@ class PPOConfig(LearningConfig):
         return self
 
 
+class DPOConfig(LearningConfig):
+    """Direct preference optimisation: the policy learns from the preferences themselves, without rollouts."""
+
+    method: Literal["dpo"] = Field(default="dpo", description="direct preference optimisation, in place of PPO")
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how validation responses are sampled")
+    beta: float = Field(
+        default=0.1, gt=0, description="price of KL from the reference in the loss: the smaller, the further the policy goes"
+    )
+    labels: Labels = Field(default="soft", description="`soft` fits each comparison's probability, `hard` its more frequent outcome")
+    learning_rate: float = Field(default=5e-7, gt=0, description="peak learning rate of AdamW; it decays to 0 linearly")
+    epochs: int = Field(default=1, ge=1, description="passes over the preferences of the train split")
+    batch_size: int = Field(default=64, ge=1, description="pairs per optimizer step")
+    microbatch_tokens: int = Field(default=16384, ge=64, description="most padded tokens in one forward pass")
+    max_response_tokens: int = Field(default=512, ge=1, description="longest response of a pair, in tokens; a longer one loses its end")
+    warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
+    kl_stop: float = Field(default=15.0, gt=0, description="budget of the mean KL, in nats per response: above it training stops")
+    validations: int = Field(default=5, ge=1, description="scorings on the validation prompts, at equal distances")
+    validation_prompts: int = Field(
+        default=256, ge=0, description="most validation prompts used to choose the best step; 0 keeps the last one"
+    )
+
+
 class EvaluationConfig(LearningConfig):
     """Evaluation of a policy on held-out prompts against the reference and the champion."""
 

@@ -1,6 +1,5 @@
 """One PPO update: from a rollout to rewards and advantages, and the epochs of minibatches that learn from them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from torch.optim import Optimizer
 from models.configs import PPOConfig
 from models.language.diversity import distinct_2, repetition
 from models.language.language_model import LanguageModel, response_batch, response_logprobs
+from models.metrics import finite
 from models.optimization import StepGuard, adamw, set_learning_rate
 from models.ppo.group_advantages import group_normalised, leave_one_out, less_batch_mean
 from models.ppo.ppo_math import (
@@ -170,7 +170,7 @@ def update_figures(rollout: Rollout, lesson: Lesson, steps: list[StepFigures]) -
         of_rollout["explained_variance"] = explained_variance(rollout.values, lesson.returns, mask)
     by_name = dict(zip(StepFigures._fields, zip(*steps, strict=True), strict=True))
     of_steps = {name: sum(values) / len(steps) for name, values in by_name.items() if values[0] is not None}
-    return {name: _finite(float(value)) for name, value in {**of_rollout, **of_steps}.items()}
+    return {name: finite(float(value)) for name, value in {**of_rollout, **of_steps}.items()}
 
 
 def mean_kl(rollout: Rollout) -> Tensor:
@@ -229,7 +229,3 @@ def _losses(
 def _clipped(scores: Tensor, limit: float | None) -> Tensor:
     """Scores within ± the limit, where there is one."""
     return scores if limit is None else scores.clamp(-limit, limit)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -8,9 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from data_contracts.errors import RecipeError
 from models.checkpoint import Checkpoints, Part
@@ -24,6 +22,7 @@ from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
 from models.ppo.ppo_update import Learner, learn, make_lesson, mean_kl, new_learner, update_figures
 from models.ppo.rollout import Actors, Rollout, Scorer, collect_rollout
+from models.ppo.selection import Best, sample_validation
 from models.ppo.value_model import load_value_model
 from models.progress import Progress
 from models.randomness import derive_seed
@@ -53,10 +52,7 @@ class Standing:
 
     kl: AdaptiveKLController
     updates: int = 0
-    best_update: int | None = None
-    """The update whose policy the judge liked best within the KL budget; 0 is the base model; None while none was scored."""
-    best_judge_score: float = float("-inf")
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best: Best = field(default_factory=Best)
     metrics: list[Metrics] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
 
@@ -140,7 +136,7 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
             _save(learner, standing, checkpoints)
         phases = {"rollout_seconds": rolled_out - started, "learn_seconds": learnt - rolled_out, "rest_seconds": time.monotonic() - learnt}
         progress.report(standing.updates, config.updates, score=figures["score"], kl_k1=kl, **phases)
-    _take_best(learner, standing)
+    standing.best.give_to(learner.policy.model)
     return standing
 
 
@@ -160,15 +156,10 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
     """Score the policy on the validation prompts, with the same random numbers every time, and keep it if it is the best so far."""
     if ground.validation is None:
         return {}
-    seeds = [derive_seed(config.seed, "validation", prompt.prompt_id) for prompt in ground.validation.prompts]
-    rollout = collect_rollout(
-        ground.actors, ground.scorer, ground.validation, config.sampling, seeds=seeds, microbatch_size=config.microbatch_size
-    )
+    rollout = sample_validation(ground.actors, ground.scorer, ground.validation, config, microbatch_size=config.microbatch_size)
     judged = ground.judge([prompt.messages for prompt in ground.validation.prompts], rollout.text)
     found = Validation(float(judged.score.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
-    if found.kl_k1 <= config.kl_stop and found.judge_score > standing.best_judge_score:
-        standing.best_update, standing.best_judge_score = standing.updates, found.judge_score
-        standing.best_weights = {name: weight.detach().cpu().clone() for name, weight in learner.policy.model.named_parameters()}
+    standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop)
     return {f"validation_{name}": value for name, value in found._asdict().items()}
 
 
@@ -182,16 +173,8 @@ def _watch(standing: Standing, config: PPOConfig, progress: Progress) -> None:
     standing.alarms += raised
 
 
-def _take_best(learner: Learner, standing: Standing) -> None:
-    """Give the policy the weights of the best update, where one was chosen."""
-    with torch.no_grad():
-        for name, weight in learner.policy.model.named_parameters():
-            if name in standing.best_weights:
-                weight.copy_(standing.best_weights[name])
-
-
 def _parts(learner: Learner, standing: Standing) -> dict[str, Part]:
-    parts: dict[str, Part] = {"best": standing.best_weights}
+    parts: dict[str, Part] = {"best": standing.best.weights}
     for name, trainee in learner.trainees.items():
         parts |= {name: trainee.model, f"{name}_optimizer": trainee.optimizer}
     return parts
@@ -200,8 +183,7 @@ def _parts(learner: Learner, standing: Standing) -> dict[str, Part]:
 def _save(learner: Learner, standing: Standing, checkpoints: Checkpoints) -> None:
     state = {
         "kl_coef": standing.kl.kl_coef,
-        "best_update": standing.best_update,
-        "best_judge_score": standing.best_judge_score,
+        "best": standing.best.state(),
         "metrics": standing.metrics,
         "alarms": standing.alarms,
         "guards": {name: [trainee.guard.skipped, trainee.guard.in_a_row] for name, trainee in learner.trainees.items()},
@@ -219,7 +201,7 @@ def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progr
         return standing
     standing.updates, state = found
     standing.kl.kl_coef = state["kl_coef"]
-    standing.best_update, standing.best_judge_score = state["best_update"], state["best_judge_score"]
+    standing.best.restore(state["best"])
     standing.metrics, standing.alarms = state["metrics"], [Alarm(*alarm) for alarm in state["alarms"]]
     for name, trainee in learner.trainees.items():
         trainee.guard.skipped, trainee.guard.in_a_row = state["guards"][name]
@@ -249,12 +231,12 @@ def _set_up(job: Job[PPOConfig], config: PPOConfig, accelerator: Accelerator) ->
 def _gains(standing: Standing) -> dict[str, float | int | None]:
     """What training gained, from the base model to the policy that was kept, on the validation prompts or, without any, in rollouts."""
     rows = {row["update"]: row for row in standing.metrics}
-    if standing.best_update is None:
+    if standing.best.at is None:
         first, last = standing.metrics[1], standing.metrics[-1]
         return {"best_update": standing.updates, "kl": last["kl_k1"], "score_gain": _difference(last, first, "score")}
-    base, best = rows[0], rows[standing.best_update]
+    base, best = rows[0], rows[standing.best.at]
     return {
-        "best_update": standing.best_update,
+        "best_update": standing.best.at,
         "kl": best["validation_kl_k1"],
         "score_gain": _difference(best, base, "validation_score"),
         "judge_gain": _difference(best, base, "validation_judge_score"),

@@ -4,8 +4,10 @@ import json
 import re
 from pathlib import Path
 
+from models.dpo import train_dpo
 from models.ppo.monitors import MONITORS
 from models.ppo.train_policy import run
+from tests.models.dpo.test_train_dpo import dpo_config, inputs_of
 from tests.models.learning import make_job, ppo_config, write_inputs
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -31,6 +33,13 @@ def test_every_key_of_ppo_is_defined(chat_model: Path, tmp_path: Path) -> None:
 
 def test_every_key_without_a_value_model_is_defined(chat_model: Path, tmp_path: Path) -> None:
     assert logged(tmp_path, chat_model, method="grpo", samples_per_prompt=2) == defined("`train_policy`")
+
+
+def test_every_key_of_dpo_is_defined(chat_model: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path / "job", dpo_config(), inputs_of(tmp_path, chat_model))
+    train_dpo.run(job)
+    keys = {key for line in (job.output / "metrics.jsonl").read_text().splitlines() for key in json.loads(line)}
+    assert keys == defined("`train_dpo`")
 
 
 def test_every_monitor_is_defined() -> None:

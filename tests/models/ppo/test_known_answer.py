@@ -15,7 +15,8 @@ from torch import Tensor
 from models.checkpoint import Checkpoints
 from models.configs import SamplingConfig
 from models.language.text import decode_response
-from models.ppo.train_policy import Ground, train
+from models.ppo.rollout import Actors
+from models.ppo.train_policy import train
 from models.progress import Progress
 from models.reward.ensemble import Scored
 from tests.models.learning import agreed, ground_of, ppo_config
@@ -32,9 +33,8 @@ def starts_evenly(_: Sequence[object], responses: Sequence[str]) -> Scored:
 class Answer:
     """What is known of the one-token responses to the prompts: the reference's distributions (N, V) and every token's score (V,)."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.prompts, tokenizer = ground.prompts.ids, ground.actors.tokenizer
-        self.reference = ground.actors.reference
+    def __init__(self, actors: Actors, prompts: list[list[int]]) -> None:
+        self.prompts, self.reference, tokenizer = prompts, actors.reference, actors.tokenizer
         self.ref_logprobs = self.logprobs(self.reference)
         text = [decode_response(tokenizer, [token], tokenizer.eos_token_id) for token in range(self.ref_logprobs.shape[1])]
         self.scores = starts_evenly([], text).score.double()
@@ -79,7 +79,7 @@ def trained(model: Path, work: Path, **changes: object) -> tuple[Answer, torch.n
     config = ppo_config(**{**ONE_TOKEN, **changes})
     learner, ground = ground_of(model, config, starts_evenly, prompts=PROMPTS)
     train(learner, ground, config, Progress(None), Checkpoints(work, "identity"))
-    return Answer(ground), learner.policy.model
+    return Answer(ground.actors, ground.prompts.ids), learner.policy.model
 
 
 @pytest.mark.slow

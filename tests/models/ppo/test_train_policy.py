@@ -60,7 +60,7 @@ def judge_that_prefers(update: int) -> Scorer:
 @pytest.mark.parametrize("best", [0, 1, 3])
 def test_the_update_that_the_judge_likes_best_is_kept(best: int, chat_model: Path, tmp_path: Path) -> None:
     kept, standing = train_small(chat_model, tmp_path / "a", judge=judge_that_prefers(best), validation_every=1, learning_rate=1e-3)
-    assert standing.best_update == best
+    assert standing.best.at == best
     assert standing.updates == 3
     shorter, _ = train_small(
         chat_model, tmp_path / "b", judge=judge_that_prefers(best), validation_every=1, learning_rate=1e-3, validation_prompts=0
@@ -74,7 +74,7 @@ def test_an_update_beyond_the_kl_budget_is_not_chosen(chat_model: Path, tmp_path
     calls = iter(range(1_000))
     rising: Scorer = lambda _, responses: agreed(torch.full((len(responses),), float(next(calls))))  # noqa: E731
     kept, standing = train_small(chat_model, tmp_path, judge=rising, validation_every=1, learning_rate=0.05, kl_stop=1e-3)
-    assert standing.best_update == 0
+    assert standing.best.at == 0
     assert is_same(kept, weights_of(chat_model))
 
 
@@ -205,7 +205,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, method: str, chat
     assert is_same(resumed, expected)
     assert standing.metrics == whole.metrics
     assert standing.alarms == whole.alarms != []
-    assert (standing.best_update, standing.kl) == (whole.best_update, whole.kl)
+    assert (standing.best.at, standing.kl) == (whole.best.at, whole.kl)
 
 
 @pytest.mark.slow
@@ -311,6 +311,6 @@ def test_ppo_learns_a_known_answer(seed: int, fluent_model: Path, tmp_path: Path
     assert before < 0.6  # one of sixteen words
     assert after > 2.0  # half of all words
     assert all(0 <= float(row["kl_k3"] or 0) < 25 for row in rows)
-    assert standing.best_update
-    assert math.isfinite(standing.best_judge_score)
-    assert standing.best_judge_score > before + 1
+    assert standing.best.at
+    assert math.isfinite(standing.best.judge_score)
+    assert standing.best.judge_score > before + 1
