@@ -14,10 +14,13 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("models", "data_contracts", "tests")
-TESTS = tuple(f"tests/models/ppo/test_{name}.py" for name in ("ppo_math", "group_advantages", "ppo_update"))
+TESTS = tuple(
+    f"tests/models/{name}.py" for name in ("ppo/test_ppo_math", "ppo/test_group_advantages", "dpo/test_dpo_math", "ppo/test_ppo_update")
+)
 PASSED, FAILED = 0, 1
 """Exit statuses of pytest; any other says that the tests did not run, which kills no mutant."""
 MATH, UPDATE, GROUPS = "models/ppo/ppo_math.py", "models/ppo/ppo_update.py", "models/ppo/group_advantages.py"
+DPO = "models/dpo/dpo_math.py"
 
 
 class Mutant(NamedTuple):
@@ -61,6 +64,9 @@ MUTANTS = (
     Mutant("a baseline that knows the response", GROUPS, "groups.sum(1, keepdim=True) - groups", "groups.sum(1, keepdim=True)"),
     Mutant("groups across prompts", GROUPS, "groups = returns.view(-1, group_size)", "groups = returns.view(group_size, -1).T"),
     Mutant("no deviation in GRPO", GROUPS, "/ (spread + GROUP_EPSILON)", "/ (1 + GROUP_EPSILON)"),
+    Mutant("preferences turned round", DPO, "-(probabilities * F.logsigmoid(margins)", "-(probabilities * F.logsigmoid(-margins)"),
+    Mutant("labels always certain", DPO, "(1 - probabilities) * F.logsigmoid(-margins)", "0 * F.logsigmoid(-margins)"),
+    Mutant("no reference in DPO", DPO, "beta * (policy.rejected - reference.rejected)", "beta * policy.rejected"),
     Mutant("value loss dropped", UPDATE, "loss = loss + value_part.loss", "loss = loss + 0 * value_part.loss"),
     Mutant("KL loss dropped", UPDATE, "lesson.kl_loss_coef * kl)", "0 * kl)"),
     Mutant("KL paid twice", UPDATE, "scores, mask, kl_coef - kl_loss_coef)", "scores, mask, kl_coef)"),

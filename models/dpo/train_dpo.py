@@ -23,7 +23,8 @@ from models.language.text import load_tokenizer, pad_token
 from models.metrics import finite, write_metrics
 from models.optimization import StepGuard, adamw, set_learning_rate, warmup_linear
 from models.ppo.ppo_update import mean_kl
-from models.ppo.rollout import Actors, Scorer
+from models.ppo.rollout import Actors
+from models.ppo.scoring import Scorer
 from models.ppo.selection import Best, sample_validation
 from models.progress import Progress
 from models.reward.preference_data import FILE_NAME

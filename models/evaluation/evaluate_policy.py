@@ -22,7 +22,8 @@ from models.language.language_model import LanguageModel, load_language_model, r
 from models.language.prompts import Prompt, encode_prompts, load_prompts
 from models.language.text import Tokenizer, load_tokenizer, pad_token
 from models.ppo.ppo_math import kl_k1
-from models.ppo.rollout import Response, Scorer, over_microbatches, respond
+from models.ppo.rollout import Response, over_microbatches, respond
+from models.ppo.scoring import Scorer, score_responses
 from models.randomness import derive_seed
 from models.reward.reward_model import load_reward_model
 
@@ -87,7 +88,7 @@ def sample(
     responses = respond(contender.model, contender.tokenizer, encoded.ids, config.sampling, seeds=seeds)
     messages, text = [prompt.messages for prompt in prompts], [response.text for response in responses]
     kl = _kl_per_response(contender, reference, encoded.ids, responses, config)
-    scored, judged = score(messages, text), judge(messages, text)
+    scored, judged = score_responses(score, messages, text), score_responses(judge, messages, text, name="the held-out judge")
     columns = (prompts, responses, scored.score.tolist(), scored.disagreement.tolist(), judged.score.tolist(), kl)
     return [Sample(*row) for row in zip(*columns, strict=True)]
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from models.configs import DPOConfig, PPOConfig
 from models.language.language_model import LanguageModel
 from models.language.prompts import EncodedPrompts
-from models.ppo.rollout import Actors, Rollout, Scorer, collect_rollout
+from models.ppo.rollout import Actors, Rollout, collect_rollout
+from models.ppo.scoring import Scorer
 from models.randomness import derive_seed
 
 

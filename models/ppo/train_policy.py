@@ -14,6 +14,7 @@ from data_contracts.errors import RecipeError
 from models.checkpoint import Checkpoints, Part
 from models.configs import PPOConfig
 from models.job import Headline, Job
+from models.language.generation import check_context
 from models.language.language_model import load_language_model, save_language_model
 from models.language.prompts import EncodedPrompts, deal, encode_prompts, load_prompts
 from models.language.text import load_tokenizer, pad_token
@@ -21,7 +22,8 @@ from models.metrics import write_metrics
 from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
 from models.ppo.ppo_update import Learner, learn, make_lesson, mean_kl, new_learner, update_figures
-from models.ppo.rollout import Actors, Rollout, Scorer, collect_rollout
+from models.ppo.rollout import Actors, Rollout, collect_rollout
+from models.ppo.scoring import Scorer, score_responses
 from models.ppo.selection import Best, sample_validation
 from models.ppo.value_model import load_value_model
 from models.progress import Progress
@@ -157,7 +159,9 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
     if ground.validation is None:
         return {}
     rollout = sample_validation(ground.actors, ground.scorer, ground.validation, config, microbatch_size=config.microbatch_size)
-    judged = ground.judge([prompt.messages for prompt in ground.validation.prompts], rollout.text)
+    judged = score_responses(
+        ground.judge, [prompt.messages for prompt in ground.validation.prompts], rollout.text, name="the held-out judge"
+    )
     found = Validation(float(judged.score.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
     standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop)
     return {f"validation_{name}": value for name, value in found._asdict().items()}
@@ -225,6 +229,8 @@ def _set_up(job: Job[PPOConfig], config: PPOConfig, accelerator: Accelerator) ->
         prompts=encode_prompts(tokenizer, load_prompts(path, "train"), longest),
         validation=encode_prompts(tokenizer, validation, longest) if validation else None,
     )
+    for model in (policy, *([] if value is None else [value.backbone])):
+        check_context(model, ground.prompts.ids, config.sampling)  # an error now, and not when the longest prompt's turn comes
     return learner, ground
 
 

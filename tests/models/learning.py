@@ -14,7 +14,8 @@ from models.language.language_model import load_language_model
 from models.language.prompts import Prompt, encode_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.ppo.ppo_update import Learner, new_learner
-from models.ppo.rollout import Actors, Scorer
+from models.ppo.rollout import Actors
+from models.ppo.scoring import Scorer
 from models.ppo.train_policy import Ground
 from models.ppo.value_model import load_value_model
 from models.progress import Progress

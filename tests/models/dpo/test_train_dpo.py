@@ -20,7 +20,8 @@ from models.dpo.train_dpo import Ground, Training, run
 from models.language.language_model import load_language_model
 from models.language.prompts import encode_prompts
 from models.language.text import load_tokenizer, pad_token
-from models.ppo.rollout import Actors, Scorer
+from models.ppo.rollout import Actors
+from models.ppo.scoring import Scorer
 from models.progress import Progress
 from models.reward.ensemble import Scored
 from tests.models.conftest import sentences
@@ -168,8 +169,8 @@ def test_training_stops_when_the_kl_leaves_its_budget(chat_model: Path, tmp_path
 # Resuming: the oracle is the unbroken run.
 
 
-class StoppedError(Exception):
-    """The process was killed, as far as this test goes."""
+class StoppedError(BaseException):
+    """The process was killed, as far as this test goes; nothing that handles errors may catch it."""
 
 
 def test_a_resumed_run_ends_as_an_unbroken_one(chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from models.configs import PPOConfig, SamplingConfig
 from models.language.language_model import load_language_model
 from models.language.pretrain import language_model_loss
 from models.language.text import Message, encode_prompt, encode_response, load_tokenizer
-from models.ppo.rollout import Scorer
+from models.ppo.scoring import Scorer
 from models.ppo.train_policy import Standing, run, train
 from models.progress import Progress
 from models.reward.ensemble import Scored
@@ -183,8 +183,8 @@ def test_an_alarm_is_told_once_kept_every_time_and_stops_where_asked(chat_model:
 # Resuming: the oracle is the unbroken run.
 
 
-class StoppedError(Exception):
-    """The process was killed, as far as this test goes."""
+class StoppedError(BaseException):
+    """The process was killed, as far as this test goes; nothing that handles errors may catch it."""
 
 
 @pytest.mark.parametrize(("killed_at", "method"), [(3, "ppo"), (5, "ppo"), (6, "rloo")])
