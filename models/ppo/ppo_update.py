@@ -121,9 +121,11 @@ def make_lesson(rollout: Rollout, config: PPOConfig, kl_coef: float) -> Lesson:
 
 def _worth(returns: Tensor, config: PPOConfig) -> Tensor:
     """What each response (B,) was worth beside others, by the methods without a value model."""
+    if config.method == "reinforce":
+        return less_batch_mean(returns)
     if config.method == "rloo":
         return leave_one_out(returns, config.samples_per_prompt)
-    return less_batch_mean(returns) if config.method == "reinforce" else group_normalised(returns, config.samples_per_prompt)
+    return group_normalised(returns, config.samples_per_prompt)
 
 
 def learn(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, update: int) -> list[StepFigures]:

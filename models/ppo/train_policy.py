@@ -138,6 +138,8 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
             _save(learner, standing, checkpoints)
         phases = {"rollout_seconds": rolled_out - started, "learn_seconds": learnt - rolled_out, "rest_seconds": time.monotonic() - learnt}
         progress.report(standing.updates, config.updates, score=figures["score"], kl_k1=kl, **phases)
+    if "validation_judge_score" not in standing.metrics[-1]:  # training was stopped between two validations
+        standing.metrics[-1] |= _validate(learner, ground, standing, config)
     standing.best.give_to(learner.policy.model)
     return standing
 

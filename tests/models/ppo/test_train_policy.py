@@ -178,6 +178,7 @@ def test_an_alarm_is_told_once_kept_every_time_and_stops_where_asked(chat_model:
         _, stopped = train_small(chat_model, tmp_path / "stops", **stops)
         assert (stopped.updates, stopped.is_stopped) == (1, True)
         assert [alarm.action for alarm in stopped.alarms] == ["stop"]
+        assert "validation_judge_score" in stopped.metrics[-1]  # where it stopped is judged, too
 
 
 # Resuming: the oracle is the unbroken run.
