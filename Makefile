@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test check fast lock docs clean
+.PHONY: run test check fast mutate lock docs clean
 
 run: .venv/.ready
 	$(BIN)/overnight run $(ARGS)
@@ -20,6 +20,10 @@ check: .venv/.ready-dev
 
 fast: .venv/.ready-dev
 	$(BIN)/python -m pytest -n auto -m "not slow and not flow"
+
+# Thirty-odd small errors in the policy's mathematics, each of which the tests must notice; about two minutes.
+mutate: .venv/.ready-dev
+	$(BIN)/python -m tests.mutants
 
 # The glossary and the list of settings, from the definitions that the code runs by.
 docs: .venv/.ready-dev

@@ -50,7 +50,7 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     aggregation = run(aggregation_stage, recipe.aggregation, snapshot=snapshot)
     preferences = run(preferences_stage, recipe.preferences, snapshot=snapshot, duplicates=duplicates, aggregation=aggregation)
 
-    # From preferences to a policy: a reward model, a held-out judge that saw other prompts, and PPO held near the base model.
+    # From preferences to a policy: a reward model, a held-out judge that saw other prompts, and PPO or a relative held near the base model.
     backbone = run(base_model_stage, recipe.reward_backbone, "reward backbone") if recipe.reward_backbone else base
     reward_model = run(reward_model_stage, recipe.reward_model, base_model=backbone, preferences=preferences)
     judge = run(reward_model_stage, recipe.judge, "held-out judge", base_model=backbone, preferences=preferences)

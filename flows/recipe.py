@@ -2,12 +2,12 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
-from models.configs import EvaluationConfig, PPOConfig, RewardModelConfig
+from models.configs import DPOConfig, EvaluationConfig, PPOConfig, RewardModelConfig
 from models.randomness import derive_seed
 from tasks.data_gate.rules import DataGateConfig
 from tasks.decision.gate import GateConfig
@@ -25,6 +25,17 @@ from tasks.simulation.stages import SimulationConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "built-in"
+
+
+def _trainer(policy: Any) -> str:
+    """Which trainer a policy's settings are for, by their `method`."""
+    method = policy.get("method") if isinstance(policy, dict) else getattr(policy, "method", None)
+    return DPO if method == "dpo" else PPO
+
+
+PPO, DPO = "<ppo>", "<dpo>"
+"""Stand for the trainer in the paths of pydantic's errors, and are left out of ours."""
+PolicyConfig = Annotated[Annotated[PPOConfig, Tag(PPO)] | Annotated[DPOConfig, Tag(DPO)], Discriminator(_trainer)]
 
 
 class Recipe(BaseModel):
@@ -56,7 +67,7 @@ class Recipe(BaseModel):
     judge: RewardModelConfig = Field(
         default_factory=lambda: RewardModelConfig(split="judge"), description="the held-out judge, a reward model of the `judge` split"
     )
-    policy: PPOConfig = Field(default_factory=PPOConfig, description="PPO")
+    policy: PolicyConfig = Field(default_factory=PPOConfig, description="how the policy is trained")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="how the policy is evaluated")
     gate: GateConfig = Field(default_factory=GateConfig, description="the thresholds of the gate")
     registry: RegistryConfig = Field(default_factory=RegistryConfig, description="what happens to a policy that passed")
@@ -196,6 +207,7 @@ def _refuse_stage_seeds(content: dict[str, Any], path: Path) -> None:
 def _recipe_error(error: ValidationError, path: Path) -> RecipeError:
     """One message for all that is wrong, each with the path of its key."""
     problems = error.errors()
-    lines = [f"{'.'.join(map(str, problem['loc'])) or 'recipe'}: {problem['msg']}" for problem in problems[:MAX_EXAMPLES]]
+    paths = [".".join(str(part) for part in problem["loc"] if part not in (PPO, DPO)) for problem in problems]
+    lines = [f"{path or 'recipe'}: {problem['msg']}" for path, problem in zip(paths, problems[:MAX_EXAMPLES], strict=False)]
     more = f" (and {len(problems) - MAX_EXAMPLES} more)" if len(problems) > MAX_EXAMPLES else ""
     return RecipeError("; ".join(lines) + more, where=str(path), remedy="docs/recipes.md lists every setting")

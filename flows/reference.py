@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 from itertools import starmap, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,10 +110,19 @@ def settings() -> str:
 def _sections(model: type[BaseModel], prefix: str) -> list[str]:
     found = []
     for name, field in model.model_fields.items():
-        for inner, many in _models_in(field.annotation):
+        inner_models = _models_in(field.annotation)
+        for inner, many in inner_models:
             path = f"{prefix}{name}"
-            found += [_table(f"`{path}`" if not many else f"`[[{path}]]`", inner, field.description or ""), *_sections(inner, f"{path}.")]
+            title, about = f"`[[{path}]]`" if many else f"`{path}`", field.description or ""
+            if len(inner_models) > 1:
+                title, about = f"{title} with {_methods(inner)}", inspect.getdoc(inner) or ""
+            found += [_table(title, inner, about), *_sections(inner, f"{path}.")]
     return found
+
+
+def _methods(model: type[BaseModel]) -> str:
+    """The values of `method` that choose this one among several config classes."""
+    return "method = " + " or ".join(f"`{value}`" for value in get_args(model.model_fields["method"].annotation))
 
 
 def _models_in(annotation: Any, many: bool = False) -> list[tuple[type[BaseModel], bool]]:
@@ -174,6 +184,24 @@ def architecture() -> str:
     return f"{above}{FILES_HEADING}\n{MADE_BY}\n{file_tree()}"
 
 
+def ppo_details() -> str:
+    """`docs/ppo_details.md`: the page stays as it is, its links lead to the lines where what they name stands now."""
+    return re.sub(r"\[`([^`\]]+)`\]\(\.\./([^)#]+)#L\d*\)", _line_link, (DOCS / "ppo_details.md").read_text())
+
+
+def _line_link(link: re.Match[str]) -> str:
+    """A link to the line that defines its text, or else to the first that holds it."""
+    text, path = link.groups()
+    lines = (ROOT / path).read_text().splitlines()
+    defining = re.compile(rf"\s*(def|class) {re.escape(text)}\b|\s*{re.escape(text)}:? ")
+    found = [number for number, line in enumerate(lines, 1) if defining.match(line)] or [
+        n for n, line in enumerate(lines, 1) if text in line
+    ]
+    if not found:
+        raise ValueError(f"docs/ppo_details.md links to {text!r}, which does not stand in {path}")
+    return f"[`{text}`](../{path}#L{found[0]})"
+
+
 def file_tree() -> str:
     """One line per source file: its path and the first sentence of its docstring or comment."""
     lines = []
@@ -205,6 +233,7 @@ PAGES = {
     "recipes.md": settings,
     "sources.md": sources,
     "architecture.md": architecture,
+    "ppo_details.md": ppo_details,
 }
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from models.configs import EvaluationConfig, LearningConfig, PPOConfig, PretrainConfig, RewardModelConfig, SampleJobConfig
+from models.configs import DPOConfig, EvaluationConfig, LearningConfig, PPOConfig, PretrainConfig, RewardModelConfig, SampleJobConfig
 
 
 class JobKind(NamedTuple):
@@ -17,5 +17,6 @@ JOBS = {
     "sample": JobKind("models.language.sample", SampleJobConfig),
     "train_reward_model": JobKind("models.reward.train_reward_model", RewardModelConfig),
     "train_policy": JobKind("models.ppo.train_policy", PPOConfig),
+    "train_dpo": JobKind("models.dpo.train_dpo", DPOConfig),
     "evaluate_policy": JobKind("models.evaluation.evaluate_policy", EvaluationConfig),
 }

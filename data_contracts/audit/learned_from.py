@@ -14,7 +14,8 @@ def learned_from(artifacts: Iterable[Artifact]) -> Iterator[dict[str, Any]]:
     """One row per model, the model that it learned through, preferences, split and use.
 
     A reward model learns from the split of its config, and the validation split chooses among its epochs. A policy learns through
-    its reward model; its held-out judge, where it was asked, only chose among the updates. Neither learns from the other splits.
+    its reward model, or, by DPO, from the preferences themselves; its held-out judge, where it was asked, only chose among the updates.
+    Neither learns from the other splits.
     """
     known = {artifact.id: artifact for artifact in artifacts}
     for artifact in known.values():
@@ -25,6 +26,8 @@ def learned_from(artifacts: Iterable[Artifact]) -> Iterator[dict[str, Any]]:
 
 
 def _of_policy(policy: Artifact, known: Mapping[str, Artifact]) -> Iterator[dict[str, Any]]:
+    if policy.manifest.identity.config.get("method") == "dpo":
+        yield from (row for row in _of_reward_model(policy, policy, known) if row["use"] == LEARNED)
     judged = policy.manifest.identity.config.get("validation_prompts", 1) > 0
     for ref in policy.manifest.identity.inputs:
         if ref.kind == "reward_model" and ref.id in known and (ref.role != "judge" or judged):

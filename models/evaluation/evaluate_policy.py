@@ -5,7 +5,6 @@ model's scores stand beside it, so that a policy which pleases only its own rewa
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +17,13 @@ from data_contracts.records import ALL_SLICES, FIGURE, SAMPLE
 from models.configs import EvaluationConfig
 from models.evaluation.intervals import Interval, bootstrap_interval, win_shares
 from models.job import Headline, Job
+from models.language.diversity import distinct_2
 from models.language.language_model import LanguageModel, load_language_model, response_logprobs
 from models.language.prompts import Prompt, encode_prompts, load_prompts
 from models.language.text import Tokenizer, load_tokenizer, pad_token
 from models.ppo.ppo_math import kl_k1
-from models.ppo.rollout import Response, Scorer, over_microbatches, respond
+from models.ppo.rollout import Response, over_microbatches, respond
+from models.ppo.scoring import Scorer, score_responses
 from models.randomness import derive_seed
 from models.reward.evaluation.comparison import compare
 from models.reward.preference_data import FILE_NAME, read_preferences
@@ -101,7 +102,7 @@ def sample(
     responses = respond(contender.model, contender.tokenizer, encoded.ids, config.sampling, seeds=seeds)
     messages, text = [prompt.messages for prompt in prompts], [response.text for response in responses]
     kl = _kl_per_response(contender, reference, encoded.ids, responses, config)
-    scored, judged = score(messages, text), judge(messages, text)
+    scored, judged = score_responses(score, messages, text), score_responses(judge, messages, text, name="the held-out judge")
     columns = (prompts, responses, scored.score.tolist(), scored.disagreement.tolist(), judged.score.tolist(), kl)
     return [Sample(*row) for row in zip(*columns, strict=True)]
 
@@ -120,12 +121,6 @@ def all_figures(samples: Samples, config: EvaluationConfig) -> list[dict[str, ob
             found = [*_alone(items, config), *(() if model == POLICY else _compared(chosen[POLICY], items, config))]
             rows += [_row(part, figure + named, value, len(items)) for figure, value in found]
     return rows
-
-
-def distinct_2(texts: Sequence[str]) -> float:
-    """Share of different ones among all pairs of neighbouring words of the texts (Li et al., 2016); 0 when there is no pair."""
-    pairs = [pair for words in map(str.split, texts) for pair in pairwise(words)]
-    return len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def _alone(items: Sequence[Sample], config: EvaluationConfig) -> Iterator[tuple[str, Interval | float]]:

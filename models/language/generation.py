@@ -53,7 +53,7 @@ def generate(
     Raises:
         RecipeError: a prompt with its response would not fit into the model's context.
     """
-    _check_context(model, prompts, sampling)
+    check_context(model, prompts, sampling)
     was_training = model.training
     model.eval()
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -172,7 +172,8 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._all_keys, self._all_values = self._all_keys[indices], self._all_values[indices]
 
 
-def _check_context(model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> None:
+def check_context(model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> None:
+    """Raise a `RecipeError` where a prompt with the longest response would not fit into the model's context."""
     longest, context = max(map(len, prompts), default=0), context_length(model.config)
     if context is not None and longest + sampling.max_new_tokens > context:
         raise RecipeError(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_contracts.errors import InputError
+from data_contracts.errors import InputError, examples
 from data_contracts.records import PROMPT
 from models.language.text import Message, Tokenizer, encode_prompt
 from models.randomness import generator
@@ -51,9 +51,20 @@ def load_prompts(path: Path, split: str, limit: int | None = None) -> list[Promp
 
 
 def encode_prompts(tokenizer: Tokenizer, prompts: Sequence[Prompt], max_tokens: int) -> EncodedPrompts:
-    """The prompts as tokens, up to where the response begins."""
+    """The prompts as tokens, up to where the response begins.
+
+    Raises:
+        InputError: a prompt has no message, or comes to no token at all.
+    """
+    _refuse([prompt.prompt_id for prompt in prompts if not prompt.messages], "no message")
     encoded = [encode_prompt(tokenizer, prompt.messages, max_tokens) for prompt in prompts]
+    _refuse([prompt.prompt_id for prompt, item in zip(prompts, encoded, strict=True) if not item.ids], "no token")
     return EncodedPrompts(list(prompts), [item.ids for item in encoded], sum(item.cut for item in encoded))
+
+
+def _refuse(prompt_ids: Sequence[str], lacking: str) -> None:
+    if prompt_ids:
+        raise InputError(f"prompts with {lacking}: {examples(prompt_ids)}", remedy="take them out, or give them a text")
 
 
 def deal(count: int, size: int, turn: int, *seed: int | str) -> list[int]:

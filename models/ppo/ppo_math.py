@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.configs import MissingEnd
+
 WHITENING_EPSILON = 1e-8
 KL_ERROR_LIMIT = 0.2
 """The adaptive controller never sees the KL further than this share away from its target."""
@@ -49,9 +51,12 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     return torch.expm1(d) - d
 
 
-def end_penalised(scores: Tensor, ended: Tensor, penalty: float) -> Tensor:
-    """Scores (B,), less the penalty where the response did not end by itself (`ended` (B,) is False)."""
-    return torch.where(ended, scores, scores - penalty)
+def end_penalised(scores: Tensor, ended: Tensor, penalty: float, how: MissingEnd = "subtract") -> Tensor:
+    """Scores (B,); where a response did not end by itself (`ended` (B,) is False), less the penalty, or minus the penalty instead.
+
+    To subtract keeps the order among responses without an end; to replace takes from them whatever else was good.
+    """
+    return torch.where(ended, scores, (scores if how == "subtract" else 0) - penalty)
 
 
 def per_token_rewards(logprobs: Tensor, ref_logprobs: Tensor, scores: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
@@ -115,6 +120,11 @@ def policy_loss(
         approx_kl=drift.sum() / token_count,
         ratio=torch.where(mask, ratio.detach(), 0).sum() / token_count,
     )
+
+
+def kl_loss(logprobs: Tensor, ref_logprobs: Tensor, mask: Tensor, *, token_count: Tensor | int) -> Tensor:
+    """KL from the reference as a loss (): Σ k3 / tokens over tokens (B, T), as GRPO pays it (Shao et al., arXiv:2402.03300)."""
+    return torch.where(mask, kl_k3(logprobs, ref_logprobs), 0).sum() / token_count
 
 
 class ValueLoss(NamedTuple):

@@ -4,6 +4,7 @@ Shapes: B responses, T response tokens of the longest one.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,14 +15,11 @@ from models.configs import SamplingConfig
 from models.language.generation import generate
 from models.language.language_model import LanguageModel, ResponseBatch, logprobs_of, response_batch, response_logits, response_logprobs
 from models.language.prompts import EncodedPrompts
-from models.language.text import Message, Tokenizer, decode_response, end_token, pad_token
+from models.language.text import Tokenizer, decode_response, end_token, pad_token
 from models.ppo.ppo_math import entropy
+from models.ppo.scoring import Scorer, score_responses
 from models.ppo.value_model import response_values
-from models.reward.ensemble import Scored
 from models.reward.reward_model import RewardModel
-
-Scorer = Callable[[Sequence[Sequence[Message]], Sequence[str]], Scored]
-"""Scores of B responses, as text, to B prompts: a reward model's `score`, or any other function."""
 
 LOGPROB_TOLERANCE = 1e-4
 """How far, absolutely and relatively, the sampler's logprobs may be from those of a whole forward pass in float32."""
@@ -57,8 +55,8 @@ class Rollout(NamedTuple):
     """(B, T), entropy in nats of the distribution that each token was sampled from; 0 on padding."""
     ref_logprobs: Tensor
     """(B, T), the same tokens' log-probability under the reference policy; 0 on padding."""
-    values: Tensor
-    """(B, T), the value model's forecast in front of each token; 0 on padding."""
+    values: Tensor | None
+    """(B, T), the value model's forecast in front of each token; 0 on padding; None without a value model."""
     scores: Tensor
     """(B,), the reward model's score of each response, without any penalty."""
     disagreement: Tensor
@@ -72,7 +70,8 @@ class Actors(NamedTuple):
 
     policy: LanguageModel
     reference: LanguageModel
-    value: RewardModel
+    value: RewardModel | None
+    """None where the method does without."""
     tokenizer: Tokenizer
     """The policy's and the reference's; the scorer has its own."""
 
@@ -92,7 +91,7 @@ def collect_rollout(
     """Sample one response per prompt and gather all about it; no gradients are kept.
 
     Raises:
-        StageError: the sampler's logprobs differ from those of the forward pass, so that ratios would be wrong.
+        StageError: the scorer failed, or the sampler's logprobs differ from those of the forward pass, so that ratios would be wrong.
     """
     answers = respond(actors.policy, actors.tokenizer, batch.ids, sampling, seeds=seeds)
     responses, text = [answer.ids for answer in answers], [answer.text for answer in answers]
@@ -102,7 +101,7 @@ def collect_rollout(
         return over_microbatches(compute, batch.ids, responses, pad_id=pad_id, device=device, size=microbatch_size)
 
     logprobs, entropies = gather(lambda part: _logprobs_and_entropy(actors.policy, part, sampling.temperature))
-    scored = scorer([prompt.messages for prompt in batch.prompts], text)
+    scored = score_responses(scorer, [prompt.messages for prompt in batch.prompts], text)
     rollout = Rollout(
         prompts=batch.ids,
         responses=responses,
@@ -111,7 +110,7 @@ def collect_rollout(
         logprobs=logprobs,
         entropy=entropies,
         ref_logprobs=gather(lambda part: response_logprobs(actors.reference, part, sampling.temperature)),
-        values=gather(lambda part: response_values(actors.value, part)),
+        values=None if actors.value is None else gather(partial(response_values, actors.value)),
         scores=scored.score.to(device),
         disagreement=scored.disagreement.to(device),
         ended=torch.tensor([answer.ended for answer in answers], device=device),

@@ -1,4 +1,4 @@
-"""Job `train_policy`: PPO against a reward model, held near the reference policy by KL, ending with the best update.
+"""Job `train_policy`: PPO, or a relative, against a reward model, held near the reference policy by KL, ending with the best update.
 
 Left out on purpose: more than one process, a trunk shared by policy and value model, and generation on another machine.
 Nothing draws from a generator that has a state: samples and orders are functions of the seed and the update's number.
@@ -8,21 +8,23 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from data_contracts.errors import RecipeError
 from models.checkpoint import Checkpoints, Part
 from models.configs import PPOConfig
 from models.job import Headline, Job
+from models.language.generation import check_context
 from models.language.language_model import load_language_model, save_language_model
 from models.language.prompts import EncodedPrompts, deal, encode_prompts, load_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.metrics import write_metrics
+from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
 from models.ppo.ppo_update import Learner, learn, make_lesson, mean_kl, new_learner, update_figures
-from models.ppo.rollout import Actors, Rollout, Scorer, collect_rollout
+from models.ppo.rollout import Actors, Rollout, collect_rollout
+from models.ppo.scoring import Scorer, score_responses
+from models.ppo.selection import Best, sample_validation
 from models.ppo.value_model import load_value_model
 from models.progress import Progress
 from models.randomness import derive_seed
@@ -52,11 +54,14 @@ class Standing:
 
     kl: AdaptiveKLController
     updates: int = 0
-    best_update: int | None = None
-    """The update whose policy the judge liked best within the KL budget; 0 is the base model; None while none was scored."""
-    best_judge_score: float = float("-inf")
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best: Best = field(default_factory=Best)
     metrics: list[Metrics] = field(default_factory=list)
+    alarms: list[Alarm] = field(default_factory=list)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a monitor ended training."""
+        return any(alarm.action == "stop" for alarm in self.alarms)
 
 
 class Validation(NamedTuple):
@@ -69,7 +74,7 @@ class Validation(NamedTuple):
 
 
 def run(job: Job[PPOConfig]) -> Headline:
-    """Train a policy; writes `model/` and `metrics.jsonl`.
+    """Train a policy; writes `model/`, `metrics.jsonl` and `alarms.jsonl`.
 
     Inputs: `base_model` (start and reference), `reward_model`, `judge` (a held-out reward model), `prompts`.
     """
@@ -78,13 +83,15 @@ def run(job: Job[PPOConfig]) -> Headline:
         raise RecipeError("PPO runs in one process", remedy="ask for one process for the policy stage")
     learner, ground = _set_up(job, config, accelerator)
     standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
-    save_language_model(learner.policy, ground.actors.tokenizer, job.output / "model")
+    save_language_model(learner.policy.model, ground.actors.tokenizer, job.output / "model")
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
+    write_metrics(job.output / "alarms.jsonl", [alarm._asdict() for alarm in standing.alarms])
     return {
         **_gains(standing),
         "updates": standing.updates,
         "episodes": standing.updates * config.rollout_batch_size,
-        "steps_skipped": learner.policy_guard.skipped + learner.value_guard.skipped,
+        "steps_skipped": learner.steps_skipped,
+        "alarms": len({alarm.monitor for alarm in standing.alarms}),
         "prompts_cut": ground.prompts.cut,
     }
 
@@ -94,7 +101,7 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
     standing = _resume(learner, config, checkpoints, progress)
     if standing.updates == 0 and not standing.metrics:
         standing.metrics.append({"update": 0, **_validate(learner, ground, standing, config)})
-    while standing.updates < config.updates:
+    while standing.updates < config.updates and not standing.is_stopped:
         update, started = standing.updates, time.monotonic()
 
         # 1. Rollout: the policy answers, the other models say what they think of it.
@@ -113,7 +120,7 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
 
         # 4. Metrics, and the price of KL for the next update.
         figures = update_figures(rollout, lesson, steps)
-        row: Metrics = {"update": update + 1, **figures, "kl_coef": standing.kl.kl_coef}
+        row: Metrics = {"update": update + 1, **figures, "kl_coef": standing.kl.kl_coef, "steps_skipped": learner.steps_skipped}
         standing.kl.update(kl, len(rollout.responses))
         standing.updates = update + 1
 
@@ -123,19 +130,27 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
             row |= _validate(learner, ground, standing, config)
         standing.metrics.append(row)
 
-        # 6. Checkpoint.
+        # 6. Monitors: does the policy go wrong?
+        _watch(standing, config, progress)
+
+        # 7. Checkpoint.
         if standing.updates % config.checkpoint_every == 0:
             _save(learner, standing, checkpoints)
         phases = {"rollout_seconds": rolled_out - started, "learn_seconds": learnt - rolled_out, "rest_seconds": time.monotonic() - learnt}
         progress.report(standing.updates, config.updates, score=figures["score"], kl_k1=kl, **phases)
-    _take_best(learner, standing)
+    if "validation_judge_score" not in standing.metrics[-1]:  # training was stopped between two validations
+        standing.metrics[-1] |= _validate(learner, ground, standing, config)
+    standing.best.give_to(learner.policy.model)
     return standing
 
 
 def _roll_out(ground: Ground, config: PPOConfig, update: int) -> Rollout:
-    """The rollout of an update (counted from 0): prompts and random numbers depend on the seed and the update alone."""
-    size = config.rollout_batch_size
-    rows = deal(len(ground.prompts.ids), size, update, config.seed, "prompts")
+    """The rollout of an update (counted from 0): prompts and random numbers depend on the seed and the update alone.
+
+    The samples of a prompt stand together.
+    """
+    size, each = config.rollout_batch_size, config.samples_per_prompt
+    rows = [row for row in deal(len(ground.prompts.ids), size // each, update, config.seed, "prompts") for _ in range(each)]
     batch = EncodedPrompts([ground.prompts.prompts[i] for i in rows], [ground.prompts.ids[i] for i in rows], cut=0)
     seeds = [derive_seed(config.seed, "rollout", update, place) for place in range(size)]
     return collect_rollout(ground.actors, ground.scorer, batch, config.sampling, seeds=seeds, microbatch_size=config.microbatch_size)
@@ -145,59 +160,57 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
     """Score the policy on the validation prompts, with the same random numbers every time, and keep it if it is the best so far."""
     if ground.validation is None:
         return {}
-    seeds = [derive_seed(config.seed, "validation", prompt.prompt_id) for prompt in ground.validation.prompts]
-    rollout = collect_rollout(
-        ground.actors, ground.scorer, ground.validation, config.sampling, seeds=seeds, microbatch_size=config.microbatch_size
+    rollout = sample_validation(ground.actors, ground.scorer, ground.validation, config, microbatch_size=config.microbatch_size)
+    judged = score_responses(
+        ground.judge, [prompt.messages for prompt in ground.validation.prompts], rollout.text, name="the held-out judge"
     )
-    judged = ground.judge([prompt.messages for prompt in ground.validation.prompts], rollout.text)
     found = Validation(float(judged.score.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
-    if found.kl_k1 <= config.kl_stop and found.judge_score > standing.best_judge_score:
-        standing.best_update, standing.best_judge_score = standing.updates, found.judge_score
-        standing.best_weights = {name: weight.detach().cpu().clone() for name, weight in learner.policy.named_parameters()}
+    standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop)
     return {f"validation_{name}": value for name, value in found._asdict().items()}
 
 
-def _take_best(learner: Learner, standing: Standing) -> None:
-    """Give the policy the weights of the best update, where one was chosen."""
-    with torch.no_grad():
-        for name, weight in learner.policy.named_parameters():
-            if name in standing.best_weights:
-                weight.copy_(standing.best_weights[name])
+def _watch(standing: Standing, config: PPOConfig, progress: Progress) -> None:
+    """Keep the alarms of the last row of metrics; one that was not already there with the row before is told."""
+    raised = alarms(standing.metrics, config.monitors)
+    told = {alarm.monitor for alarm in standing.alarms if alarm.update == standing.updates - 1}
+    for alarm in raised:
+        if alarm.monitor not in told:
+            progress.note(alarm.message)
+    standing.alarms += raised
 
 
 def _parts(learner: Learner, standing: Standing) -> dict[str, Part]:
-    return {
-        "policy": learner.policy,
-        "value": learner.value,
-        "policy_optimizer": learner.policy_optimizer,
-        "value_optimizer": learner.value_optimizer,
-        "best": standing.best_weights,
-    }
+    parts: dict[str, Part] = {"best": standing.best.weights}
+    for name, trainee in learner.trainees.items():
+        parts |= {name: trainee.model, f"{name}_optimizer": trainee.optimizer}
+    return parts
 
 
 def _save(learner: Learner, standing: Standing, checkpoints: Checkpoints) -> None:
     state = {
         "kl_coef": standing.kl.kl_coef,
-        "best_update": standing.best_update,
-        "best_judge_score": standing.best_judge_score,
+        "best": standing.best.state(),
         "metrics": standing.metrics,
-        "guards": [[guard.skipped, guard.in_a_row] for guard in (learner.policy_guard, learner.value_guard)],
+        "alarms": standing.alarms,
+        "guards": {name: [trainee.guard.skipped, trainee.guard.in_a_row] for name, trainee in learner.trainees.items()},
     }
     checkpoints.save(standing.updates, _parts(learner, standing), state)
 
 
 def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progress: Progress) -> Standing:
     """Where the last checkpoint stands, with its tensors put back into the learner; the beginning without one."""
-    standing = Standing(AdaptiveKLController(config.kl_coef, config.kl_target, config.kl_horizon))
+    standing = Standing(
+        AdaptiveKLController(config.kl_coef, config.kl_target if config.kl_control == "adaptive" else None, config.kl_horizon)
+    )
     found = checkpoints.restore(_parts(learner, standing))
     if found is None:
         return standing
     standing.updates, state = found
     standing.kl.kl_coef = state["kl_coef"]
-    standing.best_update, standing.best_judge_score = state["best_update"], state["best_judge_score"]
-    standing.metrics = state["metrics"]
-    for guard, (skipped, in_a_row) in zip((learner.policy_guard, learner.value_guard), state["guards"], strict=True):
-        guard.skipped, guard.in_a_row = skipped, in_a_row
+    standing.best.restore(state["best"])
+    standing.metrics, standing.alarms = state["metrics"], [Alarm(*alarm) for alarm in state["alarms"]]
+    for name, trainee in learner.trainees.items():
+        trainee.guard.skipped, trainee.guard.in_a_row = state["guards"][name]
     progress.note(f"going on from the checkpoint of update {standing.updates}")
     return standing
 
@@ -207,29 +220,31 @@ def _set_up(job: Job[PPOConfig], config: PPOConfig, accelerator: Accelerator) ->
     base, reward, device = job.input("base_model", "model"), job.input("reward_model", "model"), accelerator.device
     tokenizer = load_tokenizer(base)
     policy, reference = load_language_model(base, device), load_language_model(base, device).eval().requires_grad_(False)
-    value = load_value_model(config, reward, base, tokenizer, device)
+    value = load_value_model(config, reward, base, tokenizer, device) if config.method == "ppo" else None
     learner = new_learner(policy, value, config, accelerator, pad_token(tokenizer))
     longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")
     validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
     ground = Ground(
-        actors=Actors(learner.policy, reference, learner.value, tokenizer),
+        actors=Actors(learner.policy.model, reference, learner.value.model if learner.value else None, tokenizer),
         scorer=load_reward_model(reward, device).score,
         judge=load_reward_model(job.input("judge", "model"), device).score,
         prompts=encode_prompts(tokenizer, load_prompts(path, "train"), longest),
         validation=encode_prompts(tokenizer, validation, longest) if validation else None,
     )
+    for model in (policy, *([] if value is None else [value.backbone])):
+        check_context(model, ground.prompts.ids, config.sampling)  # an error now, and not when the longest prompt's turn comes
     return learner, ground
 
 
 def _gains(standing: Standing) -> dict[str, float | int | None]:
     """What training gained, from the base model to the policy that was kept, on the validation prompts or, without any, in rollouts."""
     rows = {row["update"]: row for row in standing.metrics}
-    if standing.best_update is None:
+    if standing.best.at is None:
         first, last = standing.metrics[1], standing.metrics[-1]
         return {"best_update": standing.updates, "kl": last["kl_k1"], "score_gain": _difference(last, first, "score")}
-    base, best = rows[0], rows[standing.best_update]
+    base, best = rows[0], rows[standing.best.at]
     return {
-        "best_update": standing.best_update,
+        "best_update": standing.best.at,
         "kl": best["validation_kl_k1"],
         "score_gain": _difference(best, base, "validation_score"),
         "judge_gain": _difference(best, base, "validation_judge_score"),

@@ -23,7 +23,8 @@ def load_value_model(config: PPOConfig, reward_model: Path, base_model: Path, to
         RecipeError: the reward model cannot read the policy's tokens, or sees tokens before they are sampled.
     """
     if config.value_from == "base_model":
-        model = new_reward_model(base_model, config.sampling.max_prompt_tokens + config.sampling.max_new_tokens)
+        longest = config.sampling.max_prompt_tokens + config.sampling.max_new_tokens
+        model = new_reward_model(base_model, longest, eos_token_id=config.sampling.eos_token_id)
         nn.init.zeros_(model.head.weight)
         return model.to(device)
     found = load_reward_model(reward_model, device)

@@ -136,11 +136,17 @@ class FullEnsemble(Scoring):
 
 
 def new_reward_model(
-    directory: Path, max_length: int, *, members: int = 1, combination: Combination = "mean", uncertainty_coef: float = 0.0
+    directory: Path,
+    max_length: int,
+    *,
+    members: int = 1,
+    combination: Combination = "mean",
+    uncertainty_coef: float = 0.0,
+    eos_token_id: int | None = None,
 ) -> RewardModel:
     """A reward model with new heads (from torch's global generator) on the model in a directory.
 
-    `max_length` is lowered to the backbone's context.
+    `max_length` is lowered to the backbone's context; `eos_token_id` stands in for the tokenizer's own end token.
 
     Raises:
         InputError: the directory holds no decoder or encoder, or not all of its weights, or weights that are not finite, or a
@@ -153,7 +159,8 @@ def new_reward_model(
     context = context_length(backbone.config)
     length = min(max_length, context) if context else max_length
     pooling = "mean" if is_encoder else "last"
-    return RewardModel(backbone, tokenizer, RewardSettings(end_token(tokenizer), length, pooling, members, combination, uncertainty_coef))
+    eos_id = end_token(tokenizer, eos_token_id)
+    return RewardModel(backbone, tokenizer, RewardSettings(eos_id, length, pooling, members, combination, uncertainty_coef))
 
 
 def load_reward_model(directory: Path, device: torch.device | str = "cpu") -> RewardModel | FullEnsemble:

@@ -75,23 +75,26 @@ def timeline_plot(rows: Sequence[dict[str, Any]], label: str) -> str:
 
 
 def training_plot(metrics: Sequence[dict[str, Any]]) -> str:
-    """Scores and KL over the updates of PPO: the training reward and, where it was asked, the held-out judge."""
+    """Scores and KL over the updates of PPO or the steps of DPO: the training reward and, where it was asked, the held-out judge."""
     figure, axes = _figure(7.0, 3.2)
+    unit = "update" if "update" in metrics[0] else "step"
     rollouts = [row for row in metrics if "score" in row]
-    updates = [row["update"] for row in rollouts]
-    axes.plot(updates, [row["score"] for row in rollouts], color=BLUE, label="reward model (training prompts)")
+    if rollouts:
+        axes.plot([row[unit] for row in rollouts], [row["score"] for row in rollouts], color=BLUE, label="reward model (training prompts)")
     judged = [row for row in metrics if row.get("validation_judge_score") is not None]
     judge_scores = [row["validation_judge_score"] for row in judged]
-    axes.plot([row["update"] for row in judged], judge_scores, "o-", color=GREEN, label="held-out judge (validation prompts)")
-    axes.set_xlabel("update")
+    axes.plot([row[unit] for row in judged], judge_scores, "o-", color=GREEN, label="held-out judge (validation prompts)")
+    axes.set_xlabel(unit)
     axes.set_ylabel("mean score")
     right = axes.twinx()
-    right.plot(updates, [row["kl_k1"] for row in rollouts], color=ORANGE, linestyle=":", label="KL from the base model (right)")
+    name, rows = ("kl_k1", rollouts) if rollouts else ("validation_kl_k1", judged)
+    kl, label = [row[name] for row in rows], "KL from the base model (right)"
+    right.plot([row[unit] for row in rows], kl, color=ORANGE, linestyle=":", label=label)
     right.set_ylabel("nats per response")
     right.grid(visible=False)
     lines = [*axes.get_lines(), *right.get_lines()]
     axes.legend(lines, [str(line.get_label()) for line in lines], loc="lower right", fontsize=9)
-    return _svg(figure, "scores and KL over the updates of PPO")
+    return _svg(figure, f"scores and KL over the {unit}s of the policy's training")
 
 
 def scatter_plot(rows: Sequence[dict[str, Any]], x: str, y: str, x_label: str, y_label: str) -> str:

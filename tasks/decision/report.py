@@ -114,8 +114,10 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "reward": pl.read_parquet(artifacts["reward_model"].file("figures.parquet")).filter(pl.col("split") == "test"),
         "truth": pl.read_parquet(artifacts["truth"].file("truth.parquet")) if "truth" in artifacts else pl.DataFrame(),
     }
-    metrics = [json.loads(line) for line in artifacts["policy"].file("metrics.jsonl").read_text().splitlines()]
+    policy = artifacts["policy"]
     return {
+        "method": policy.manifest.identity.config["method"],
+        "alarms": first_alarms(json_lines(policy, "alarms.jsonl")),
         "decision": artifacts["version"].manifest.headline["decision"],
         "verdict": artifacts["gate"].manifest.headline["verdict"],
         "rules": tables["gate"].to_dicts(),
@@ -127,8 +129,23 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "aggregation": artifacts["aggregation"].manifest.headline,
         "flagged": pl.read_parquet(artifacts["aggregation"].file("flagged_annotators.parquet")).to_dicts(),
         "examples": examples(tables["samples"], config.examples_per_slice),
-        "plots": model_plots(tables, metrics),
+        "plots": model_plots(tables, json_lines(policy, "metrics.jsonl")),
     }
+
+
+def json_lines(artifact: Artifact, name: str) -> list[dict[str, Any]]:
+    """The rows of an artifact's JSON lines; none where it has no such file."""
+    if name not in {entry.path for entry in artifact.manifest.present_files}:
+        return []
+    return [json.loads(line) for line in artifact.file(name).read_text().splitlines()]
+
+
+def first_alarms(alarms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first alarm of each monitor, in the order of the updates."""
+    first: dict[str, dict[str, Any]] = {}
+    for alarm in alarms:
+        first.setdefault(alarm["monitor"], alarm)
+    return list(first.values())
 
 
 def true_figures(truth: pl.DataFrame) -> list[dict[str, Any]]:

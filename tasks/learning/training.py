@@ -10,7 +10,7 @@ from data_contracts.artifact_store import SHORT, Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions, pinned_config
-from models.configs import EvaluationConfig, PPOConfig, RewardModelConfig
+from models.configs import DPOConfig, EvaluationConfig, PPOConfig, RewardModelConfig
 from models.jobs import JOBS
 from tasks.learning.worker import run_job, turn
 from tasks.progress import StageProgress, emit
@@ -67,9 +67,14 @@ def train_reward_model(home: Home, config: RewardModelConfig, *, base_model: Art
 
 
 def train_policy(
-    home: Home, config: PPOConfig, *, base_model: Artifact, reward_model: Artifact, judge: Artifact, prompts: Artifact
+    home: Home, config: PPOConfig | DPOConfig, *, base_model: Artifact, reward_model: Artifact, judge: Artifact, prompts: Artifact
 ) -> Made:
-    """A policy by PPO against the reward model; the held-out judge chooses among its updates."""
+    """A policy by PPO, or a relative, against the reward model, or by DPO from the preferences that `prompts` come from.
+
+    The held-out judge chooses among its updates.
+    """
+    if isinstance(config, DPOConfig):
+        return make_learned(home, "policy", "train_dpo", config, {"base_model": base_model, "judge": judge, "prompts": prompts})
     inputs = {"base_model": base_model, "reward_model": reward_model, "judge": judge, "prompts": prompts}
     return make_learned(home, "policy", "train_policy", config, inputs)
 

@@ -196,6 +196,18 @@ def test_a_new_reward_model_is_judged_beside_the_one_behind_the_champion(unbroke
     assert rules[0][1] == figures["reward_model_accuracy_gain_champion"] == pytest.approx(gain)
 
 
+def test_a_night_may_train_by_dpo(unbroken: tuple[Path, str], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(unbroken[0], home)
+    run(home, "--set", "policy={method='dpo', learning_rate=1e-4, batch_size=16, validation_prompts=8, sampling={max_new_tokens=16}}")
+    assert all(stages(home)[name]["reused"] for name in STAGES[: STAGES.index("policy")])
+    assert "<h2>DPO</h2>" in (home / "report.html").read_text()
+    policy = str(stages(home)["policy"]["artifact_id"])
+    with duckdb.connect(str(home / "audit.duckdb"), read_only=True) as connection:
+        through = connection.execute("select distinct through_id from judgments_of_model(?) where use = 'learned'", (policy,)).fetchall()
+    assert through == [(policy,)]
+
+
 def test_a_night_that_was_killed_in_every_stage_ends_with_the_same_bytes(unbroken: tuple[Path, str], tmp_path: Path) -> None:
     """One home, killed once in each stage: after the stage before it was shown as done, SIGKILL, and the same command again."""
     expected_home, _ = unbroken

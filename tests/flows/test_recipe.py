@@ -6,6 +6,7 @@ import pytest
 
 from data_contracts.errors import RecipeError
 from flows.recipe import RECIPES, load_recipe
+from models.configs import DPOConfig, PPOConfig
 
 LOCAL = 'name = "x"\n[base_model]\nsource = "./model"\n[[ingest.sources]]\nname = "s"\nformat = "native"\npath = "feedback.jsonl"\n'
 
@@ -29,6 +30,8 @@ def test_every_recipe_of_the_project_loads(name: str) -> None:
         ('name = "x"\n[simulation]\n[policy]\nupdate = 3\n', "policy.update: Extra inputs are not permitted"),
         ('name = "x"\n[simulation]\n[policy.sampling]\ntemperature = 0\n', "policy.sampling.temperature: Input should be greater than 0"),
         ('name = "x"\n[simulation]\n[policy]\nseed = 3\n', "policy.seed cannot be set"),
+        ('name = "x"\n[simulation]\n[policy]\nmethod = "dpo"\nkl_coef = 1\n', "policy.kl_coef: Extra inputs are not permitted"),
+        ('name = "x"\n[simulation]\n[policy]\nmethod = "dqo"\n', "policy.method: Input should be 'ppo', 'reinforce', 'rloo' or 'grpo'"),
         ('name = "x"\n[simulation\n', "not valid TOML"),
         ('name = "x"\n', "a recipe needs feedback"),
         ('name = "x"\n[simulation]\n[base_model]\nsource = "./m"\n', "built-in base model only"),
@@ -118,3 +121,13 @@ def test_a_recipe_counts_its_own_sources_and_has_its_own_line(tmp_path: Path) ->
     assert load_recipe("built-in").snapshot.sources == ("simulated",)
     own = load_recipe(write(tmp_path, LOCAL))
     assert (own.snapshot.sources, own.registry.line) == (("s",), "x")
+
+
+def test_a_method_chooses_the_trainer_and_its_settings(tmp_path: Path) -> None:
+    policies = {}
+    for method in ("", 'method = "rloo"\nsamples_per_prompt = 4\n', 'method = "dpo"\nbeta = 0.2\n'):
+        recipe = load_recipe(write(tmp_path, LOCAL + "[policy]\n" + method))
+        policies[recipe.policy.method] = recipe.policy
+    assert {method: type(policy) for method, policy in policies.items()} == {"ppo": PPOConfig, "rloo": PPOConfig, "dpo": DPOConfig}
+    assert len({policy.seed for policy in policies.values()}) == 1  # derived for DPO, too
+    assert policies["dpo"].seed > 0

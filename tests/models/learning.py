@@ -14,7 +14,8 @@ from models.language.language_model import load_language_model
 from models.language.prompts import Prompt, encode_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.ppo.ppo_update import Learner, new_learner
-from models.ppo.rollout import Actors, Scorer
+from models.ppo.rollout import Actors
+from models.ppo.scoring import Scorer
 from models.ppo.train_policy import Ground
 from models.ppo.value_model import load_value_model
 from models.progress import Progress
@@ -50,10 +51,10 @@ def ground_of(model: Path, config: PPOConfig, scorer: Scorer, *, prompts: int = 
     tokenizer, device = load_tokenizer(model), torch.device("cpu")
     torch.manual_seed(0)
     policy, reference = load_language_model(model), load_language_model(model).eval().requires_grad_(False)
-    value = load_value_model(config, model, model, tokenizer, device)
+    value = load_value_model(config, model, model, tokenizer, device) if config.method == "ppo" else None
     learner = new_learner(policy, value, config, Accelerator(cpu=True), pad_token(tokenizer))
     encoded = encode_prompts(tokenizer, some_prompts(prompts), config.sampling.max_prompt_tokens)
-    actors = Actors(learner.policy, reference, learner.value, tokenizer)
+    actors = Actors(learner.policy.model, reference, learner.value.model if learner.value else None, tokenizer)
     return learner, Ground(actors, scorer, scorer, encoded, encoded if config.validation_prompts else None)
 
 

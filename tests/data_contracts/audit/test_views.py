@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from data_contracts.artifact_store import Artifact
 from data_contracts.audit.definitions import definitions
 from data_contracts.audit.kinds import OWN_TABLES
+from data_contracts.audit.learned_from import learned_from
 from data_contracts.audit.records import LAKE_RECORDS, QUARANTINE_STATE
 from data_contracts.audit.stage_tables import STAGE_TABLES
 from data_contracts.feedback_lake import FeedbackLake, ingest_time
@@ -271,6 +273,18 @@ def test_a_policy_learned_through_its_reward_model_and_was_selected_by_its_judge
         ]
     )
     assert ask("select count(*) from judgments_of_model(?) where split = 'test'", policy.id) == [(0,)]
+
+
+def test_a_policy_of_dpo_learned_from_the_preferences_themselves(home: Home) -> None:
+    known = {artifact.id: artifact for artifact in home.artifacts}
+    policy = next(artifact for artifact in known.values() if artifact.kind == "policy")
+    inputs = tuple(ref for ref in policy.manifest.identity.inputs if ref.role != "reward_model")
+    identity = policy.manifest.identity.model_copy(update={"config": {"method": "dpo", "validation_prompts": 8}, "inputs": inputs})
+    made = replace(policy, manifest=policy.manifest.model_copy(update={"identity": identity}))
+    judge = next(ref.id for ref in inputs if ref.role == "judge")
+    rows = [row for row in learned_from([*known.values(), made]) if row["model_id"] == made.id]
+    found = {(row["through_id"], row["split"], row["use"]) for row in rows}
+    assert found == {(made.id, "train", "learned"), (judge, "judge", "selected"), (judge, "validation", "selected")}
 
 
 def test_lineage_goes_back_to_files_and_onward_to_versions(home: Home, ask: Ask) -> None:

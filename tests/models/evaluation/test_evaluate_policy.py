@@ -10,7 +10,7 @@ from data_contracts.errors import InputError
 from data_contracts.manifest import list_files
 from data_contracts.records import FIGURE, PREFERENCE, SAMPLE
 from models.configs import EvaluationConfig
-from models.evaluation.evaluate_policy import Sample, all_figures, distinct_2, run
+from models.evaluation.evaluate_policy import Sample, all_figures, run
 from models.language.language_model import load_language_model, save_language_model
 from models.language.prompts import Prompt
 from models.language.text import decode_response, load_tokenizer
@@ -62,12 +62,6 @@ def test_a_champion_with_other_tokens_has_no_kl() -> None:
     figures = figures_of(policy=[sample(0, 1)], reference=[sample(0, 1)], champion=[sample(0, 1, kl=None)])
     assert ("all", "kl_k1_champion") not in figures
     assert figures["all", "win_rate_champion"]["value"] == 0.5
-
-
-def test_distinct_2_by_hand() -> None:
-    # Pairs: a-b, b-a, a-b, and c-d: three different ones of four.
-    assert distinct_2(["a b a b", "c d", "e", ""]) == 0.75
-    assert distinct_2(["one", ""]) == 0
 
 
 @pytest.fixture

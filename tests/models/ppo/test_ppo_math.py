@@ -17,6 +17,7 @@ from models.ppo.ppo_math import (
     gae,
     kl_k1,
     kl_k3,
+    kl_loss,
     masked_mean,
     masked_whiten,
     per_token_rewards,
@@ -112,8 +113,9 @@ def test_rewards_by_hand() -> None:
 
 
 def test_a_response_without_an_end_pays_the_penalty() -> None:
-    penalised = end_penalised(torch.tensor([1.0, 1.0]), torch.tensor([True, False]), 3.0)
-    assert penalised.tolist() == [1.0, -2.0]
+    scores, ended = torch.tensor([1.0, 1.0, 5.0]), torch.tensor([True, False, False])
+    assert end_penalised(scores, ended, 3.0).tolist() == [1.0, -2.0, 2.0]
+    assert end_penalised(scores, ended, 3.0, "replace").tolist() == [1.0, -3.0, -3.0]
 
 
 # Advantages: the double loop of the definition.
@@ -199,6 +201,17 @@ def test_equal_policies_have_ratio_one_and_no_clipping() -> None:
     result = policy_loss(logprobs, logprobs.clone(), advantages, mask, clip_range=CLIP, token_count=6)
     assert (result.clip_fraction.item(), result.approx_kl.item(), result.ratio.item()) == (0, 0, 1)
     assert result.loss.item() == pytest.approx(-sum(advantages[mask].tolist()) / 6)
+
+
+def test_kl_as_a_loss_by_hand() -> None:
+    # k3 of log-ratios −ln 2 and ln 2 is 1/2 − 1 + ln 2 and 2 − 1 − ln 2; its derivative by the logprob is 1 − exp(ref_logprob − logprob).
+    logprobs = tensor([-1.0, -1.0, 3.0]).requires_grad_()
+    ref_logprobs = tensor([-1.0 - math.log(2), -1.0 + math.log(2), -3.0])
+    loss = kl_loss(logprobs, ref_logprobs, lengths_mask([2], 3), token_count=2)
+    torch.autograd.backward(loss)
+    assert loss.item() == pytest.approx((0.5 - 1 + 2 - 1) / 2)
+    assert logprobs.grad is not None
+    assert logprobs.grad.tolist() == [[pytest.approx(0.5 / 2), pytest.approx(-1 / 2), 0]]
 
 
 # Value loss: cases by hand, gradient by its formula.

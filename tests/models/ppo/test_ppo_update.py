@@ -1,6 +1,7 @@
 """One PPO update on small models: the first step, microbatches, the schedule, and what is reported."""
 
 import math
+import statistics
 from pathlib import Path
 
 import pytest
@@ -24,17 +25,18 @@ def prepare(model: Path, config: PPOConfig) -> tuple[Learner, Rollout]:
     rollout = collect_rollout(ground.actors, length_score, ground.prompts, config.sampling, seeds=list(range(8)), microbatch_size=8)
     lengths = torch.tensor([3, 8, 1, 5, 8, 2, 7, 4])  # responses of different lengths, as if they had ended
     mask = torch.arange(8) < lengths[:, None]
-    cut = {name: getattr(rollout, name) * mask for name in ("logprobs", "ref_logprobs", "entropy", "values")}
+    names = ("logprobs", "ref_logprobs", "entropy", *(() if rollout.values is None else ("values",)))
+    cut = {name: getattr(rollout, name) * mask for name in names}
     responses = [ids[:n] for ids, n in zip(rollout.responses, lengths.tolist(), strict=True)]
     return learner, rollout._replace(responses=responses, response_mask=mask, ended=lengths < 8, **cut)
 
 
 def weights(learner: Learner) -> list[Tensor]:
-    return [w.detach().clone() for model in (learner.policy, learner.value) for w in model.parameters()]
+    return [w.detach().clone() for model in (learner.policy.model, learner.value.model) for w in model.parameters()]
 
 
 def update(model: Path, number: int = 0, **changes: object) -> tuple[Learner, list[StepFigures]]:
-    config = ppo_config(minibatch_size=8, epochs=2, **changes)
+    config = ppo_config(**{"minibatch_size": 8, "epochs": 2, **changes})
     learner, rollout = prepare(model, config)
     return learner, learn(learner, rollout, make_lesson(rollout, config, KL_COEF), config, number)
 
@@ -65,8 +67,8 @@ def test_gradients_of_microbatches_add_up_with_models_in_float64(chat_model: Pat
 
     config = ppo_config()
     learner, rollout = prepare(chat_model, config)
-    learner.policy.double()
-    learner.value.backbone.double()
+    learner.policy.model.double()
+    learner.value.model.backbone.double()
     lesson = make_lesson(rollout, config, KL_COEF)
     tokens = int(rollout.response_mask.sum())
 
@@ -74,9 +76,9 @@ def test_gradients_of_microbatches_add_up_with_models_in_float64(chat_model: Pat
         for part in parts:
             of_policy, of_value = _losses(learner, rollout, lesson, config, part, tokens)
             torch.autograd.backward(of_policy.loss + of_value.loss)
-        found = [w.grad.clone() for m in (learner.policy, learner.value) for w in m.parameters() if w.grad is not None]
-        learner.policy.zero_grad()
-        learner.value.zero_grad()
+        found = [w.grad.clone() for m in (learner.policy.model, learner.value.model) for w in m.parameters() if w.grad is not None]
+        learner.policy.model.zero_grad()
+        learner.value.model.zero_grad()
         return found
 
     # Softmax and value head compute in float32 on purpose, which bounds how well the sums can agree.
@@ -101,8 +103,8 @@ def test_the_learning_rate_falls_in_a_straight_line_to_zero(chat_model: Path) ->
     config = ppo_config(updates=3, epochs=2, minibatch_size=4, learning_rate=0.12, value_learning_rate=0.24)
     learner, rollout = prepare(chat_model, config)
     learn(learner, rollout, make_lesson(rollout, config, KL_COEF), config, 1)
-    assert learner.policy_optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
-    assert learner.value_optimizer.param_groups[0]["lr"] == pytest.approx(0.10)
+    assert learner.policy.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert learner.value.optimizer.param_groups[0]["lr"] == pytest.approx(0.10)
 
 
 def test_a_step_makes_good_responses_likelier_and_values_truer(chat_model: Path) -> None:
@@ -117,8 +119,8 @@ def test_a_step_makes_good_responses_likelier_and_values_truer(chat_model: Path)
 
         batch = response_batch(rollout.prompts, rollout.responses, learner.pad_id)
         with torch.no_grad():
-            gain = (response_logprobs(learner.policy, batch, 1.0) * lesson.normalized_advantages).sum()
-            error = ((response_values(learner.value, batch) - lesson.returns).square() * rollout.response_mask).sum()
+            gain = (response_logprobs(learner.policy.model, batch, 1.0) * lesson.normalized_advantages).sum()
+            error = ((response_values(learner.value.model, batch) - lesson.returns).square() * rollout.response_mask).sum()
         return float(gain), float(error)
 
     before = now()
@@ -134,11 +136,21 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_at_last_an_error(chat
     before = weights(learner)
     broken = make_lesson(rollout, config, KL_COEF)._replace(normalized_advantages=torch.full_like(rollout.logprobs, math.nan))
     steps = learn(learner, rollout, broken, config, 0)
-    assert learner.policy_guard.skipped == 2
-    assert all(torch.equal(a, b) for a, b in zip(before, list(learner.policy.parameters()), strict=False))
+    assert learner.policy.guard.skipped == 2
+    assert all(torch.equal(a, b) for a, b in zip(before, list(learner.policy.model.parameters()), strict=False))
     assert update_figures(rollout, broken, steps)["policy_loss"] is None
     with pytest.raises(StageError, match="3 steps in a row"):
         learn(learner, rollout, broken, config, 1)
+
+
+def test_an_update_ends_early_when_the_policy_has_moved_far_enough(chat_model: Path) -> None:
+    # The first step sees the policy that sampled, so it never ends an update; a learning rate this high makes the second one do so.
+    _, all_steps = update(chat_model, learning_rate=1e-2, epochs=4)
+    _, steps = update(chat_model, learning_rate=1e-2, epochs=4, approx_kl_stop=1e-4)
+    assert len(all_steps) == 4
+    assert len(steps) == 2
+    assert steps == all_steps[:2]
+    assert steps[0].approx_kl < 1e-4 < steps[1].approx_kl
 
 
 def test_figures_of_an_update_by_hand(chat_model: Path) -> None:
@@ -168,3 +180,61 @@ def test_whitened_rewards_keep_their_mean(chat_model: Path) -> None:
     assert float(lesson.returns[:, 0].sum()) == pytest.approx(float(lesson.rewards.sum()), rel=1e-4)
     spread = (lesson.returns[:, :-1] - lesson.returns[:, 1:])[rollout.response_mask[:, :-1]]
     assert spread.abs().max() < rollout.scores.max()  # the score of a last token is scaled down
+
+
+def test_scores_are_clipped_before_a_missing_end_is_paid_for(chat_model: Path) -> None:
+    # By hand: scores lose what is beyond 3 on either side, then pay 2 for a missing end; equal logprobs leave no KL to pay for.
+    config = ppo_config(score_clip=3.0, missing_eos_penalty=2.0)
+    _, rollout = prepare(chat_model, config)
+    rollout = rollout._replace(ref_logprobs=rollout.logprobs, scores=torch.tensor([9.0, 1, -7, 3, 9, 0, 2, 3]))
+    paid = [0.0, 2, 0, 0, 2, 0, 0, 0]  # the second and fifth response are as long as can be
+    expected = [score - pays for score, pays in zip([3.0, 1, -3, 3, 3, 0, 2, 3], paid, strict=True)]
+    assert make_lesson(rollout, config, KL_COEF).rewards.sum(1).tolist() == expected
+
+
+def test_returns_come_from_advantages_that_are_not_whitened(chat_model: Path) -> None:
+    # Theorem: with γ = λ = 1 a return is the sum of the rewards to come, whatever the values; whitened advantages would not give it.
+    config = ppo_config(gamma=1.0, gae_lambda=1.0)
+    _, rollout = prepare(chat_model, config)
+    lesson = make_lesson(rollout._replace(values=torch.randn_like(rollout.values) * rollout.response_mask), config, KL_COEF)
+    to_come = lesson.rewards.flip(1).cumsum(1).flip(1) * rollout.response_mask
+    torch.testing.assert_close(lesson.returns, to_come, atol=1e-4, rtol=1e-4)
+
+
+# Without a value model.
+
+
+@pytest.mark.parametrize("method", ["reinforce", "rloo", "grpo"])
+def test_a_response_is_worth_what_its_method_says(method: str, chat_model: Path) -> None:
+    # By hand, from scores less missing ends: two groups of four. All but GRPO, which does so in its loss, pay for KL in the rewards.
+    config = ppo_config(method=method, samples_per_prompt=4, missing_eos_penalty=2.0)
+    _, rollout = prepare(chat_model, config)
+    assert rollout.values is None
+    lesson = make_lesson(rollout._replace(scores=torch.arange(8.0) ** 2), config, KL_COEF)
+    kl = ((rollout.logprobs - rollout.ref_logprobs) * rollout.response_mask).sum(1).tolist()
+    pays = [0, 2, 0, 0, 2, 0, 0, 0]
+    price = 0.0 if method == "grpo" else KL_COEF
+    worth = [i**2 - pays[i] - price * kl[i] for i in range(8)]
+    for i in range(8):
+        group = worth[i // 4 * 4 : i // 4 * 4 + 4]
+        expected = {
+            "reinforce": worth[i] - statistics.fmean(worth),
+            "rloo": worth[i] - (sum(group) - worth[i]) / 3,
+            "grpo": (worth[i] - statistics.fmean(group)) / (statistics.pstdev(group) + 1e-4),
+        }[method]
+        length = len(rollout.responses[i])
+        assert lesson.normalized_advantages[i].tolist() == pytest.approx([expected] * length + [0] * (8 - length), rel=1e-4, abs=1e-4)
+    assert lesson.returns is None
+    assert lesson.kl_loss_coef == (KL_COEF if method == "grpo" else 0)
+
+
+def test_grpo_pays_for_kl_in_its_loss(chat_model: Path) -> None:
+    # Equal scores teach nothing, so that the loss is kl_coef · mean k3, and a step brings the policy nearer to the reference.
+    config = ppo_config(method="grpo", samples_per_prompt=4, epochs=4, minibatch_size=8, learning_rate=1e-5)
+    learner, rollout = prepare(chat_model, config)
+    rollout = rollout._replace(scores=torch.ones(8), ended=torch.ones(8, dtype=torch.bool))
+    steps = learn(learner, rollout, make_lesson(rollout, config, KL_COEF), config, 0)
+    tokens, d = int(rollout.response_mask.sum()), (rollout.ref_logprobs - rollout.logprobs) * rollout.response_mask
+    assert steps[0].policy_loss == pytest.approx(KL_COEF * float((d.exp() - 1 - d).sum()) / tokens, rel=1e-4)
+    assert steps[-1].policy_loss < steps[0].policy_loss
+    assert steps[0].value_loss is None

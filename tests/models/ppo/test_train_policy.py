@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from data_contracts.errors import InputError
 from data_contracts.manifest import list_files
@@ -17,7 +18,7 @@ from models.configs import PPOConfig, SamplingConfig
 from models.language.language_model import load_language_model
 from models.language.pretrain import language_model_loss
 from models.language.text import Message, encode_prompt, encode_response, load_tokenizer
-from models.ppo.rollout import Scorer
+from models.ppo.scoring import Scorer
 from models.ppo.train_policy import Standing, run, train
 from models.progress import Progress
 from models.reward.ensemble import Scored
@@ -36,7 +37,7 @@ def train_small(
     if judge is not None:
         ground = replace(ground, judge=judge)
     standing = train(learner, ground, config, SILENT, Checkpoints(work, "identity"))
-    return {name: weight.detach().clone() for name, weight in learner.policy.named_parameters()}, standing
+    return {name: weight.detach().clone() for name, weight in learner.policy.model.named_parameters()}, standing
 
 
 def weights_of(model: Path) -> dict[str, torch.Tensor]:
@@ -59,7 +60,7 @@ def judge_that_prefers(update: int) -> Scorer:
 @pytest.mark.parametrize("best", [0, 1, 3])
 def test_the_update_that_the_judge_likes_best_is_kept(best: int, chat_model: Path, tmp_path: Path) -> None:
     kept, standing = train_small(chat_model, tmp_path / "a", judge=judge_that_prefers(best), validation_every=1, learning_rate=1e-3)
-    assert standing.best_update == best
+    assert standing.best.at == best
     assert standing.updates == 3
     shorter, _ = train_small(
         chat_model, tmp_path / "b", judge=judge_that_prefers(best), validation_every=1, learning_rate=1e-3, validation_prompts=0
@@ -73,7 +74,7 @@ def test_an_update_beyond_the_kl_budget_is_not_chosen(chat_model: Path, tmp_path
     calls = iter(range(1_000))
     rising: Scorer = lambda _, responses: agreed(torch.full((len(responses),), float(next(calls))))  # noqa: E731
     kept, standing = train_small(chat_model, tmp_path, judge=rising, validation_every=1, learning_rate=0.05, kl_stop=1e-3)
-    assert standing.best_update == 0
+    assert standing.best.at == 0
     assert is_same(kept, weights_of(chat_model))
 
 
@@ -88,7 +89,7 @@ def test_without_a_learning_rate_the_policy_stays_the_reference(chat_model: Path
     learner, ground = ground_of(chat_model, config, length_score)
     still = config.model_copy(update={"learning_rate": 0.0})
     standing = train(learner, ground, still, SILENT, Checkpoints(tmp_path, "identity"))
-    assert is_same(dict(learner.policy.named_parameters()), weights_of(chat_model))
+    assert is_same(dict(learner.policy.model.named_parameters()), weights_of(chat_model))
     for row in standing.metrics[1:]:
         assert row["kl_k1"] == pytest.approx(0, abs=1e-4)
         assert row["kl_k3"] == pytest.approx(0, abs=1e-6)
@@ -123,6 +124,33 @@ def test_the_first_pass_answers_every_prompt_once(chat_model: Path, tmp_path: Pa
     assert sorted(seen) == sorted(prompt.messages[0]["content"] for prompt in some_prompts(16))
 
 
+def test_the_samples_of_a_prompt_stand_together_and_differ(chat_model: Path, tmp_path: Path) -> None:
+    seen: list[tuple[str, str]] = []
+
+    def remember(prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Scored:
+        seen.extend((messages[0]["content"], response) for messages, response in zip(prompts, responses, strict=True))
+        return agreed(torch.ones(len(responses)))
+
+    train_small(chat_model, tmp_path, remember, method="rloo", samples_per_prompt=4, updates=1, validation_prompts=0)
+    prompts = [prompt for prompt, _ in seen]
+    assert prompts == [prompts[0]] * 4 + [prompts[4]] * 4
+    assert prompts[0] != prompts[4]
+    assert len(set(seen)) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"method": "rloo"}, "samples_per_prompt of 2 or more"),
+        ({"method": "grpo", "samples_per_prompt": 3}, "multiple of samples_per_prompt"),
+        ({"minibatch_size": 16}, "must not rise"),
+    ],
+)
+def test_batches_that_cannot_be_are_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        ppo_config(**changes)
+
+
 def test_the_price_of_kl_follows_its_controller(chat_model: Path, tmp_path: Path) -> None:
     # By hand: a KL far below the target lowers the price by 0.2 · 8/100 with every rollout of 8 episodes.
     _, standing = train_small(chat_model, tmp_path, learning_rate=1e-8, kl_coef=0.5, kl_target=1e6, kl_horizon=100)
@@ -130,16 +158,40 @@ def test_the_price_of_kl_follows_its_controller(chat_model: Path, tmp_path: Path
     assert prices == pytest.approx([0.5, 0.5 * 0.984, 0.5 * 0.984**2])
 
 
+def test_a_fixed_price_of_kl_stays(chat_model: Path, tmp_path: Path) -> None:
+    _, standing = train_small(chat_model, tmp_path, kl_control="fixed", kl_coef=0.5, kl_target=1e6, kl_horizon=100)
+    assert [row["kl_coef"] for row in standing.metrics[1:]] == [0.5] * 3
+
+
+def test_an_alarm_is_told_once_kept_every_time_and_stops_where_asked(chat_model: Path, tmp_path: Path) -> None:
+    # By hand: every rollout is longer than a tenth of the first one, so the monitor alarms from the first update on.
+    (tmp_path / "warns").mkdir()
+    told = Progress(tmp_path / "progress.jsonl")
+    config = ppo_config(monitors={"length_growth": 0.1}, checkpoint_every=1)
+    learner, ground = ground_of(chat_model, config, length_score)
+    standing = train(learner, ground, config, told, Checkpoints(tmp_path / "warns", "identity"))
+    assert [(alarm.update, alarm.monitor, alarm.action) for alarm in standing.alarms] == [(i, "length_growth", "warn") for i in (1, 2, 3)]
+    notes = [line for line in (tmp_path / "progress.jsonl").read_text().splitlines() if "length_growth" in line]
+    assert len(notes) == 1
+    stops: dict[str, Any] = {"monitors": {"length_growth": 0.1, "stop": ["length_growth"]}, "checkpoint_every": 1}
+    for _ in range(2):  # a run that is resumed stays stopped
+        _, stopped = train_small(chat_model, tmp_path / "stops", **stops)
+        assert (stopped.updates, stopped.is_stopped) == (1, True)
+        assert [alarm.action for alarm in stopped.alarms] == ["stop"]
+        assert "validation_judge_score" in stopped.metrics[-1]  # where it stopped is judged, too
+
+
 # Resuming: the oracle is the unbroken run.
 
 
-class StoppedError(Exception):
-    """The process was killed, as far as this test goes."""
+class StoppedError(BaseException):
+    """The process was killed, as far as this test goes; nothing that handles errors may catch it."""
 
 
-@pytest.mark.parametrize("killed_at", [3, 5, 6])
-def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, chat_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("killed_at", "method"), [(3, "ppo"), (5, "ppo"), (6, "rloo")])
+def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, method: str, chat_model: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"updates": 4, "checkpoint_every": 2, "validation_every": 2, "learning_rate": 1e-3}
+    options |= {"monitors": {"length_growth": 0.1}, "method": method, "samples_per_prompt": 2}
     expected, whole = train_small(chat_model, tmp_path / "whole", **options)
     calls = iter(range(1_000))
 
@@ -153,7 +205,8 @@ def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, chat_model: Path,
     resumed, standing = train_small(chat_model, tmp_path / "killed", **options)
     assert is_same(resumed, expected)
     assert standing.metrics == whole.metrics
-    assert (standing.best_update, standing.kl) == (whole.best_update, whole.kl)
+    assert standing.alarms == whole.alarms != []
+    assert (standing.best.at, standing.kl) == (whole.best.at, whole.kl)
 
 
 @pytest.mark.slow
@@ -180,6 +233,7 @@ def test_the_job_writes_a_model_and_a_line_per_update(chat_model: Path, tmp_path
     rows = [json.loads(line) for line in (first.output / "metrics.jsonl").read_text().splitlines()]
     assert [row["update"] for row in rows] == [0, 1, 2, 3]
     assert [row["update"] for row in rows if "validation_judge_score" in row] == [0, 2, 3]
+    assert (first.output / "alarms.jsonl").exists()
     assert not any("second" in name or "time" in name for row in rows for name in row)
     best = rows[int(str(headline["best_update"]))]
     assert headline["judge_gain"] == pytest.approx(best["validation_judge_score"] - rows[0]["validation_judge_score"])
@@ -209,7 +263,7 @@ def test_a_split_without_prompts_is_an_input_error(chat_model: Path, tmp_path: P
 
 
 def share_of_good(_: Sequence[object], responses: Sequence[str]) -> Scored:
-    return torch.tensor([4 * text.split().count("good") / max(1, len(text.split())) for text in responses])
+    return agreed(torch.tensor([4 * text.split().count("good") / max(1, len(text.split())) for text in responses]))
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +312,6 @@ def test_ppo_learns_a_known_answer(seed: int, fluent_model: Path, tmp_path: Path
     assert before < 0.6  # one of sixteen words
     assert after > 2.0  # half of all words
     assert all(0 <= float(row["kl_k3"] or 0) < 25 for row in rows)
-    assert standing.best_update
-    assert math.isfinite(standing.best_judge_score)
-    assert standing.best_judge_score > before + 1
+    assert standing.best.at
+    assert math.isfinite(standing.best.judge_score)
+    assert standing.best.judge_score > before + 1

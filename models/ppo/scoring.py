@@ -1,0 +1,41 @@
+"""What scores responses, and what is done when it fails: a reward model, or any function that somebody brought along."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from data_contracts.errors import OvernightError, StageError, examples
+from models.language.text import Message
+from models.reward.ensemble import Scored
+
+Scorer = Callable[[Sequence[Sequence[Message]], Sequence[str]], Scored]
+"""Scores of B responses, as text, to B prompts: a reward model's `score`, or any other function."""
+LONGEST_EXAMPLE = 60
+"""Characters of a response that a message quotes."""
+
+
+def score_responses(scorer: Scorer, prompts: Sequence[Sequence[Message]], responses: Sequence[str], *, name: str = "the reward") -> Scored:
+    """Scores and disagreement of B responses, each (B,), which are numbers; `name` is what the scorer is called in an error.
+
+    Raises:
+        StageError: the scorer failed, or gave another number of scores, or something that is not finite.
+    """
+    try:
+        scored = scorer(prompts, responses)
+    except OvernightError:
+        raise
+    except Exception as error:
+        raise StageError(f"{name} could not score responses: {type(error).__name__}: {error}", remedy="correct the function") from error
+    for what, values in zip(Scored._fields, scored, strict=True):
+        if tuple(values.shape) != (len(responses),):
+            raise StageError(
+                f"{name} gave a {what} of shape {tuple(values.shape)} for {len(responses)} responses",
+                remedy="give one number for each response, in their order",
+            )
+        if wrong := [response for response, fine in zip(responses, torch.isfinite(values).tolist(), strict=True) if not fine]:
+            quoted = examples(repr(text[:LONGEST_EXAMPLE]) for text in wrong)
+            raise StageError(
+                f"{name} gave a {what} that is not finite for {len(wrong)} of {len(responses)} responses: {quoted}",
+                remedy="give every response a finite score",
+            )
+    return scored

@@ -1,0 +1,53 @@
+"""Choosing among the states of a policy in training: the one that a held-out judge likes best, within the budget of KL."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.configs import DPOConfig, PPOConfig
+from models.language.language_model import LanguageModel
+from models.language.prompts import EncodedPrompts
+from models.ppo.rollout import Actors, Rollout, collect_rollout
+from models.ppo.scoring import Scorer
+from models.randomness import derive_seed
+
+
+@dataclass
+class Best:
+    """The best state so far, with what a checkpoint has to keep of it."""
+
+    at: int | None = None
+    """When it was there: an update of PPO or a step of DPO; 0 is the base model; None while none was judged."""
+    judge_score: float = float("-inf")
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def consider(self, policy: LanguageModel, at: int, judge_score: float, *, kl_k1: float, budget: float) -> None:
+        """Keep the policy's weights if the judge likes it better than any before and its KL is within the budget."""
+        if kl_k1 <= budget and judge_score > self.judge_score:
+            self.at, self.judge_score = at, judge_score
+            self.weights = {name: weight.detach().cpu().clone() for name, weight in policy.named_parameters()}
+
+    def give_to(self, policy: LanguageModel) -> None:
+        """Give the policy the weights of the best state, where one was judged."""
+        with torch.no_grad():
+            for name, weight in policy.named_parameters():
+                if name in self.weights:
+                    weight.copy_(self.weights[name])
+
+    def state(self) -> dict[str, Any]:
+        """All but the weights, as JSON values."""
+        return {"at": self.at, "judge_score": self.judge_score}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave; the weights come with the checkpoint's tensors."""
+        self.at, self.judge_score = state["at"], state["judge_score"]
+
+
+def sample_validation(
+    actors: Actors, scorer: Scorer, prompts: EncodedPrompts, config: PPOConfig | DPOConfig, *, microbatch_size: int
+) -> Rollout:
+    """The policy's responses to the validation prompts, with the same random numbers every time."""
+    seeds = [derive_seed(config.seed, "validation", prompt.prompt_id) for prompt in prompts.prompts]
+    return collect_rollout(actors, scorer, prompts, config.sampling, seeds=seeds, microbatch_size=microbatch_size)
