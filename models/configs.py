@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Likelihood = Literal["bradley_terry", "rao_kupper", "davidson"]
 Labels = Literal["soft", "hard"]
+Together = Literal["rankings", "prompts"]
 Combination = Literal["mean", "worst_case", "uncertainty_weighted"]
 MissingEnd = Literal["subtract", "replace"]
 
@@ -120,7 +121,12 @@ class RewardModelConfig(LearningConfig):
     )
     processes: int = Field(default=1, ge=1, description="processes that train together, each on a GPU of its own where there are GPUs")
     batch_size: int = Field(
-        default=64, ge=1, description="pairs per optimizer step, over all processes; the pairs of a ranking stay together and count as one"
+        default=64, ge=1, description="pairs per optimizer step, over all processes; pairs that stay `together` count as one"
+    )
+    together: Together = Field(
+        default="rankings",
+        description="which pairs are learned from in one step and count as one of its batch: those of a ranking, or all of a prompt; "
+        "a response that stands in several of them is encoded once",
     )
     validations_per_epoch: int = Field(
         default=1, ge=1, description="how often in an epoch the validation loss is measured; the weights with the lowest one are kept"

@@ -124,7 +124,7 @@ def columns_of(pairs: Sequence[Preference], like: Tensor) -> Columns:
 
 
 def differences_of(model: Scoring, pairs: Sequence[Preference]) -> Tensor:
-    """Score differences (B, K) of pairs, in one forward pass in which every different sequence is encoded once."""
+    """Score differences (B, K) of pairs, with every different sequence encoded once."""
     sequences, chosen, rejected = distinct_sequences(pairs)
     scores = model.score_tokens(sequences)
     return scores[chosen] - scores[rejected]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from data_contracts.errors import InputError, examples
 from data_contracts.records import PREFERENCE
+from models.configs import Together
 from models.language.text import EncodedPair
 from models.reward.scoring import Scoring
 
@@ -49,7 +50,7 @@ class Preference(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Pairs that are learned from in one forward pass: those of a ranking, or one pair by itself."""
+    """Pairs that are learned from in one forward pass: those of a ranking or of a prompt, or one pair by itself."""
 
     pairs: list[Preference]
 
@@ -121,12 +122,12 @@ def _encode(row: dict[str, Any], model: Scoring) -> Preference:
     )
 
 
-def in_groups(preferences: Sequence[Preference]) -> list[Group]:
-    """The pairs of each ranking as one group (Ouyang et al., 2022), every other pair by itself; in the order of their first pairs."""
+def in_groups(preferences: Sequence[Preference], together: Together = "rankings") -> list[Group]:
+    """The pairs of each ranking (Ouyang et al., 2022) or prompt as one group, others by themselves; in the order of their first pairs."""
     groups: dict[object, list[Preference]] = {}
     for place, preference in enumerate(preferences):
         own = place if preference.ranking_id is None else (preference.prompt_id, preference.ranking_id)
-        groups.setdefault(own, []).append(preference)
+        groups.setdefault(preference.prompt_id if together == "prompts" else own, []).append(preference)
     return [Group(pairs) for pairs in groups.values()]
 
 

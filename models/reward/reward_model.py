@@ -26,6 +26,7 @@ from data_contracts.errors import InputError
 from models.configs import Combination
 from models.language.language_model import context_length, load_pretrained
 from models.language.text import Padded, Tokenizer, end_token, flush_left, load_tokenizer
+from models.reward.prefix_sharing import Packed, can_share
 from models.reward.scoring import RewardSettings, Scoring
 
 HEAD_NAME, SETTINGS_NAME = "head.safetensors", "reward_model.json"
@@ -61,6 +62,17 @@ class RewardModel(Scoring):
             return self.member_scores((hidden * weights).sum(1) / weights.sum(1))
         columns = torch.arange(hidden.shape[1], device=hidden.device)
         return self.member_scores(hidden[torch.arange(len(hidden), device=hidden.device), (columns * padded.mask).amax(1)])
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether the backbone is a decoder that takes any mask."""
+        return self.settings.pooling == "last" and can_share(self.backbone)
+
+    def score_packed(self, packed: Packed) -> Tensor:
+        """Members' scores (N, K) of sequences in rows that share beginnings, with gradients."""
+        arguments = {"attention_mask": packed.attention_mask, "position_ids": packed.position_ids, "use_cache": False}
+        hidden: Tensor = self.backbone(input_ids=packed.ids, **arguments).last_hidden_state
+        return self.member_scores(hidden[packed.rows, packed.columns].to(self.dtype))
 
     def hidden_states(self, padded: Padded) -> Tensor:
         """The backbone's last hidden states (B, L, width), in the head's type; a decoder's are the same behind padding on either side."""
@@ -117,6 +129,15 @@ class FullEnsemble(Scoring):
     def score_padded(self, padded: Padded) -> Tensor:
         """Members' scores (B, K) of padded sequences (B, L), with gradients."""
         return torch.cat([model.score_padded(padded) for model in self.members], -1)
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether all members do."""
+        return all(model.shares_prefixes for model in self.members)
+
+    def score_packed(self, packed: Packed) -> Tensor:
+        """Members' scores (N, K) of sequences in rows that share beginnings, with gradients."""
+        return torch.cat([model.score_packed(packed) for model in self.members], -1)
 
     def normalise(self, member_scores: Tensor) -> None:
         """Shift and scale each member so that responses with these scores (B, K) come to have mean 0 and standard deviation 1."""

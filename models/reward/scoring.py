@@ -15,9 +15,12 @@ from models.batching import token_batches
 from models.configs import Combination
 from models.language.text import EncodedPair, Message, Padded, Tokenizer, encode_pair, pad_right, pad_token
 from models.reward.ensemble import Scored, combine, disagreement
+from models.reward.prefix_sharing import Packed, Row, pack, shared_rows
 
 MICROBATCH_TOKENS = 16384
 """Most padded tokens in one forward pass of scoring."""
+CPU_PASS_TOKENS = 2048
+"""Most padded tokens that a backbone reads at once on a CPU: larger passes leave its caches, and more of what they read is padding."""
 
 
 class RewardSettings(NamedTuple):
@@ -56,6 +59,15 @@ class Scoring(nn.Module, ABC):
         """Members' scores (B, K) of padded sequences (B, L), with gradients; padding on either side, and however much, changes nothing."""
 
     @abstractmethod
+    def score_packed(self, packed: Packed) -> Tensor:
+        """Members' scores (N, K) of sequences in rows that share beginnings, with gradients; asked for where it `shares_prefixes`."""
+
+    @property
+    @abstractmethod
+    def shares_prefixes(self) -> bool:
+        """Whether sequences that begin alike can be read in one row."""
+
+    @abstractmethod
     def normalise(self, member_scores: Tensor) -> None:
         """Shift and scale each member so that responses with these scores (B, K) come to have mean 0 and standard deviation 1."""
 
@@ -82,14 +94,31 @@ class Scoring(nn.Module, ABC):
         was_training = self.training
         self.eval()
         scores = torch.zeros(len(sequences), self.settings.members, dtype=self.dtype)
-        for rows in token_batches([len(sequence) for sequence in sequences], microbatch_tokens):
-            scores[rows] = self.score_tokens([sequences[i] for i in rows]).cpu()
+        for rows in self._passes(sequences, microbatch_tokens):
+            scores[[place for row in rows for place in row.places]] = self._score_rows(rows, sequences).cpu()
         self.train(was_training)
         return scores
 
     def score_tokens(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """Members' scores (B, K) of B encoded sequences in one forward pass, with gradients: what training calls."""
-        return self.score_padded(pad_right(sequences, pad_token(self.tokenizer), self.device))
+        """Members' scores (B, K) of B encoded sequences, with gradients: what training calls."""
+        passes = self._passes(sequences, sum(map(len, sequences)))
+        scores = torch.cat([self._score_rows(rows, sequences) for rows in passes])
+        places = torch.tensor([place for rows in passes for row in rows for place in row.places])
+        return scores[places.argsort().to(scores.device)]
+
+    def _passes(self, sequences: Sequence[Sequence[int]], most_tokens: int) -> list[list[Row]]:
+        """The sequences in rows, those with common beginnings in one where that can be, and the rows in passes of similar length."""
+        alone = [Row([place], len(own), len(own)) for place, own in enumerate(sequences)]
+        rows = shared_rows(sequences) if self.shares_prefixes else alone
+        budget = min(most_tokens, CPU_PASS_TOKENS) if self.device.type == "cpu" else most_tokens
+        return [[rows[i] for i in batch] for batch in token_batches([row.length for row in rows], budget)]
+
+    def _score_rows(self, rows: Sequence[Row], sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Members' scores (B, K) of the rows' B sequences in one pass, in the rows' order."""
+        pad_id = pad_token(self.tokenizer)
+        if all(len(row.places) == 1 for row in rows):
+            return self.score_padded(pad_right([sequences[row.places[0]] for row in rows], pad_id, self.device))
+        return self.score_packed(pack(rows, sequences, pad_id, torch.zeros((), dtype=self.dtype, device=self.device)))
 
     def combine(self, member_scores: Tensor) -> Tensor:
         """The one score (…) of members' scores (…, K), as the settings say."""

@@ -56,7 +56,7 @@ class Training:
     ) -> None:
         """Training that has not begun: on the pairs, with the validation ones choosing the epoch; see `Learner` for `resample`."""
         self.job, self.config, self.model = job, job.config, model
-        self.groups, self.validation = in_groups(pairs), validation
+        self.groups, self.validation = in_groups(pairs, job.config.together), validation
         self.learner = Learner(model, job.config, pairs, resample).to(model.device)
         self.optimizer = adamw(model, weight_decay=job.config.weight_decay)
         if beside := list(self.learner.beside_the_score.values()):

@@ -95,6 +95,16 @@ def test_a_ranking_is_one_group_that_encodes_each_response_once(chat_model: Path
     torch.testing.assert_close(of_ranking, one_by_one, atol=1e-6, rtol=1e-6)
 
 
+def test_the_pairs_of_a_prompt_are_one_group_where_they_are_to_be_together(chat_model: Path) -> None:
+    model = some_model(chat_model)
+    pairs = [pair._replace(ranking_id=None) for pair in some_ranking(model, size=5)]
+    groups = in_groups([pairs[0], *some_pairs(model, 2), *pairs[1:]], "prompts")
+    assert [len(group.pairs) for group in groups] == [10, 2]
+    assert groups[0].n_sequences == 5
+    assert len(in_groups(pairs)) == 10
+    torch.testing.assert_close(gradient(model, groups[:1], IN_PIECES), gradient(model, in_groups(pairs), IN_PIECES), atol=1e-6, rtol=1e-6)
+
+
 def test_rankings_of_the_same_name_to_different_prompts_are_apart(chat_model: Path) -> None:
     pairs = some_ranking(some_model(chat_model))
     assert len(in_groups([*pairs, *(pair._replace(prompt_id="other") for pair in pairs)])) == 2

@@ -28,8 +28,8 @@ from tests.models.reward.test_learner import some_model, some_pairs, some_rankin
 from tests.models.reward.test_train_reward_model import make_job, planted_rows
 
 SETTINGS: dict[str, Any] = {"members": 2, "likelihood": "davidson", "epochs": 2, "learning_rate": 3e-4, "batch_size": 16}
-GRADIENT_TOLERANCE = 1e-12
-"""Of gradients in float64: sums in another order."""
+GRADIENT_TOLERANCE = 1e-7
+"""Of gradients in float64: sums in another order, and which responses share a row; Llama's norms round to float32 in between."""
 TOLERANCE = 1e-4
 """Of losses, norms and weights of a run in float32: Adam makes more of the last digit where a gradient is nearly 0."""
 
