@@ -24,6 +24,7 @@ from tasks.feedback.ingest import ingest
 from tasks.feedback.snapshot import take_snapshot
 from tasks.learning.base_model import provide_base_model
 from tasks.learning.training import train_reward_model
+from tasks.quality.aggregation.aggregation import aggregate_judgments
 from tasks.quality.preferences import build_preferences
 from tasks.simulation.stages import judge_responses, sample_responses, write_corpus
 from tasks.simulation.true_reward import true_reward
@@ -68,7 +69,8 @@ def prepare(home: Home, recipe: Recipe) -> tuple[Artifact, Artifact]:
     ingest(home, recipe.ingest, simulated=judge_responses(home, world, responses=responses, corpus=corpus).artifact)
     snapshot = take_snapshot(home, recipe.snapshot).artifact
     duplicates = find_duplicates(home, recipe.duplicates, snapshot=snapshot).artifact
-    return base, build_preferences(home, recipe.preferences, snapshot=snapshot, duplicates=duplicates).artifact
+    aggregation = aggregate_judgments(home, recipe.aggregation, snapshot=snapshot).artifact
+    return base, build_preferences(home, recipe.preferences, snapshot=snapshot, duplicates=duplicates, aggregation=aggregation).artifact
 
 
 def against_the_truth(reward_model: Artifact, preferences: Artifact) -> tuple[float, float]:

@@ -44,7 +44,7 @@ class Shape(NamedTuple):
     pairs: int
     learning_rate: float
     trl_microbatch: int
-    """Pairs in one of TRL's forward passes: the fastest of 4, 8, 16 and 32."""
+    """Pairs in one of TRL's forward passes: TRL's default."""
 
 
 SHAPES = {
