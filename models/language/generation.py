@@ -9,15 +9,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from data_contracts.errors import RecipeError
 from models.configs import SamplingConfig
+from models.language.decoding import Decoding
 from models.language.language_model import LanguageModel, context_length, logprobs_of
-from models.language.text import Padded, pad_left
+from models.language.llama_decoding import FusedLlama, LlamaDecoding
+from models.language.text import pad_left
 from models.progress import Progress
 from models.randomness import uniforms
 
@@ -56,11 +55,16 @@ def generate(
     check_context(model, prompts, sampling)
     was_training = model.training
     model.eval()
+    fused = FusedLlama.of(model)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: dict[int, Generation] = {}
     for start in range(0, len(order), sampling.batch_size):
         rows = order[start : start + sampling.batch_size]
-        batch = _generate_batch(model, [prompts[i] for i in rows], sampling, [seeds[i] for i in rows], eos_id, pad_id)
+        padded = pad_left([prompts[i] for i in rows], pad_id, model.device)
+        decoding = (
+            LlamaDecoding(model, padded, sampling.max_new_tokens, fused) if fused else Decoding(model, padded, sampling.max_new_tokens)
+        )
+        batch = _generate_batch(decoding, sampling, [seeds[i] for i in rows], eos_id)
         found.update(zip(rows, batch, strict=True))
         if progress is not None:
             progress.report(len(found), len(prompts))
@@ -76,18 +80,15 @@ def sample_tokens(logits: Tensor, chances: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _generate_batch(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: SamplingConfig, seeds: Sequence[int], eos_id: int, pad_id: int
-) -> list[Generation]:
+def _generate_batch(decoding: Decoding, sampling: SamplingConfig, seeds: Sequence[int], eos_id: int) -> list[Generation]:
     """One batch, sampled token by token; `rows` are the places in the batch of the responses that still go on."""
-    device, steps = model.device, sampling.max_new_tokens
+    steps, logits = sampling.max_new_tokens, decoding.start()
+    batch, device = len(seeds), logits.device
     chances = torch.from_numpy(uniforms(seeds, steps)).to(device)
-    responses = torch.full((len(prompts), steps), eos_id, device=device)
-    logprobs = torch.zeros((len(prompts), steps), device=device)
-    lengths = torch.full((len(prompts),), steps, device=device)
-    rows = torch.arange(len(prompts), device=device)
-    decoding = _Decoding(model, pad_left(prompts, pad_id, device), room=steps)
-    logits = decoding.start()
+    responses = torch.full((batch, steps), eos_id, device=device)
+    logprobs = torch.zeros((batch, steps), device=device)
+    lengths = torch.full((batch,), steps, device=device)
+    rows = torch.arange(batch, device=device)
     for step in range(steps):
         logits = logits / sampling.temperature
         tokens = sample_tokens(logits, chances[rows, step])
@@ -104,72 +105,6 @@ def _generate_batch(
         Generation(ids[:n], values[:n], ids[n - 1] == eos_id)
         for ids, values, n in zip(responses.tolist(), logprobs.tolist(), lengths.tolist(), strict=True)
     ]
-
-
-class _Decoding:
-    """The model's state while a batch is sampled: the key-value cache, and what in it is padding."""
-
-    def __init__(self, model: LanguageModel, prompts: Padded, room: int) -> None:
-        self._model, self._prompts = model, prompts
-        self._cache = DynamicCache(config=model.config)
-        self._cache.layers = [_RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in self._cache.layers]
-        self._mask = prompts.mask.long()
-        self._positions = prompts.position_ids[:, -1:]
-        self._is_padded = not bool(prompts.mask.all())
-
-    def start(self) -> Tensor:
-        """Logits (B, V) of the token after the prompts."""
-        return self._forward(self._prompts.ids, self._prompts.position_ids)
-
-    def advance(self, tokens: Tensor) -> Tensor:
-        """Logits (B, V) of the token after these, (B,)."""
-        self._positions = self._positions + 1
-        self._mask = F.pad(self._mask, (0, 1), value=1)
-        return self._forward(tokens[:, None], self._positions)
-
-    def keep(self, rows: Tensor) -> None:
-        """Let all rows but these leave the batch."""
-        self._cache.batch_select_indices(rows)
-        self._mask, self._positions = self._mask[rows], self._positions[rows]
-
-    def _forward(self, ids: Tensor, position_ids: Tensor) -> Tensor:
-        output = self._model(
-            input_ids=ids,
-            attention_mask=self._mask if self._is_padded else None,
-            position_ids=position_ids,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: Tensor = output.logits[:, -1].float()
-        return logits
-
-
-class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
-    """A layer of the cache with room for the response from the start; the library's copies everything at each token."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self._room = room
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        super().lazy_initialization(key_states, value_states)
-        self._filled = 0
-        self._all_keys, self._all_values = (
-            states.new_empty((*states.shape[:2], states.shape[2] + self._room, states.shape[3])) for states in (key_states, value_states)
-        )
-
-    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        start, self._filled = self._filled, self._filled + key_states.shape[2]
-        self._all_keys[:, :, start : self._filled] = key_states
-        self._all_values[:, :, start : self._filled] = value_states
-        self.keys, self.values = self._all_keys[:, :, : self._filled], self._all_values[:, :, : self._filled]
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        self._all_keys, self._all_values = self._all_keys[indices], self._all_values[indices]
 
 
 def check_context(model: LanguageModel, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> None:

@@ -7,9 +7,11 @@ import torch
 
 from data_contracts.errors import RecipeError
 from models.configs import SamplingConfig
+from models.language.decoding import Decoding
 from models.language.generation import Generation, generate, sample_tokens
 from models.language.language_model import LanguageModel, load_language_model, response_batch, response_logprobs
-from models.language.text import decode_response, load_tokenizer
+from models.language.llama_decoding import FusedLlama, LlamaDecoding
+from models.language.text import decode_response, load_tokenizer, pad_left
 from models.randomness import derive_seed, uniforms
 
 GREEDY = 1e-5
@@ -114,3 +116,38 @@ def test_what_does_not_fit_into_the_context_is_an_error(gpt2_model: Path) -> Non
 
 def test_no_prompts_no_responses(chat_model: Path) -> None:
     assert sample(load_language_model(chat_model), []) == []
+
+
+@pytest.mark.parametrize("name", ["chat_model", "stories"])
+def test_the_fused_llama_gives_the_logits_of_the_library(name: str, request: pytest.FixtureRequest) -> None:
+    """Padded rows, a row that leaves, and (stories) fewer key heads than query heads, in float64."""
+    model = load_language_model(request.getfixturevalue(name)).double().eval()
+    fused, padded = FusedLlama.of(model), pad_left(PROMPTS, 0, "cpu")
+    assert fused is not None
+    ours, library = LlamaDecoding(model, padded, 4, fused), Decoding(model, padded, 4)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.start(), library.start(), rtol=0, atol=0)
+        for tokens in ([5, 6, 7, 8, 9], [9, 9, 9]):
+            found, expected = (decoding.advance(torch.tensor(tokens)) for decoding in (ours, library))
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+            for decoding in (ours, library):
+                decoding.keep(torch.tensor([0, 2, 4][: len(found)]) if len(found) == 5 else torch.arange(3))
+
+
+def test_only_a_plain_llama_is_fused(gpt2_model: Path, chat_model: Path) -> None:
+    assert FusedLlama.of(load_language_model(gpt2_model)) is None
+    adapted = load_language_model(chat_model)
+    adapted.model.layers[0].self_attn.q_proj = torch.nn.Sequential(adapted.model.layers[0].self_attn.q_proj)
+    assert FusedLlama.of(adapted) is None
+
+
+@pytest.mark.parametrize("name", ["chat_model", "gpt2_model"])
+def test_in_float64_the_batch_changes_no_response(name: str, request: pytest.FixtureRequest) -> None:
+    model = load_language_model(request.getfixturevalue(name)).double()
+    together = [g.ids for g in sample(model, PROMPTS)]
+    for size in (1, 2, 4):
+        assert [g.ids for g in sample(model, PROMPTS, batch_size=size)] == together
+    backwards = generate(
+        model, PROMPTS[::-1], SamplingConfig(max_new_tokens=12), seeds=[derive_seed(0, i) for i in range(5)][::-1], eos_id=3, pad_id=0
+    )
+    assert [g.ids for g in backwards[::-1]] == together

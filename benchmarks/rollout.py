@@ -1,0 +1,90 @@
+"""Tokens per second of sampling: ours against transformers' `generate`, taking turns in one run.
+
+    python benchmarks/rollout.py [--sizes small medium] [--batch 32] [--prompt 32] [--new 32] [--repeats 3]
+
+Llama models with random weights, pure sampling, and no end token, so that every response has the same length. The floor is the matrix
+multiplications of the decoding steps alone. Seconds of CPU stand beside seconds of wall, for machines that do other work too.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from models.configs import SamplingConfig
+from models.language.generation import generate
+from models.language.language_model import count_parameters
+from models.language.llama_decoding import FusedLlama
+
+SIZES = {
+    "small": {"hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 1024},
+    "medium": {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 7, "num_attention_heads": 8, "vocab_size": 4096},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    for name, value in (("batch", 32), ("prompt", 32), ("new", 32), ("repeats", 3)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    options = parser.parse_args()
+    print("| model | way | tokens per CPU second | tokens per wall second |\n|---|---|---|---|", flush=True)
+    for size in options.sizes:
+        torch.manual_seed(0)
+        config = LlamaConfig(**SIZES[size], tie_word_embeddings=True, max_position_embeddings=512, bos_token_id=None, eos_token_id=None)
+        model = LlamaForCausalLM(config).eval()
+        prompts = torch.randint(config.vocab_size, (options.batch, options.prompt))
+        seconds = take_turns(ways(model, prompts, options.new), options.repeats)
+        for way, runs in seconds.items():
+            cpu, wall = (options.batch * options.new / statistics.median(column) for column in zip(*runs, strict=True))
+            print(f"| {count_parameters(model) / 1e6:.1f} M | {way} | {cpu:,.0f} | {wall:,.0f} |", flush=True)
+
+
+def ways(model: LlamaForCausalLM, prompts: torch.Tensor, new: int) -> dict[str, Callable[[], object]]:
+    sampling, seeds = SamplingConfig(max_new_tokens=new, batch_size=len(prompts)), list(range(len(prompts)))
+    pure = {
+        "attention_mask": torch.ones_like(prompts),
+        "do_sample": True,
+        "top_k": 0,
+        "top_p": 1.0,
+        "max_new_tokens": new,
+        "pad_token_id": 0,
+    }
+    return {
+        "ours": lambda: generate(model, prompts.tolist(), sampling, seeds=seeds, eos_id=-1, pad_id=0),
+        "transformers, default": lambda: model.generate(prompts, **pure),
+        "transformers, static cache": lambda: model.generate(prompts, **pure, cache_implementation="static"),
+        "floor: matrix multiplications": lambda: multiply(model, len(prompts), new),
+    }
+
+
+@torch.inference_mode()
+def multiply(model: LlamaForCausalLM, rows: int, steps: int) -> None:
+    """The decoding steps' multiplications by weights, and nothing else."""
+    fused = FusedLlama.of(model)
+    assert fused is not None
+    weights = [w for layer in fused.layers for w in layer if w.ndim == 2] + [model.lm_head.weight]
+    inputs = [torch.randn(rows, weight.shape[1]) for weight in weights]
+    for _ in range(steps):
+        for states, weight in zip(inputs, weights, strict=True):
+            F.linear(states, weight)
+
+
+def take_turns(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[tuple[float, float]]]:
+    """(CPU, wall) seconds of every call, `repeats` times in turn, after one turn that is not counted."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            cpu, wall = time.process_time(), time.perf_counter()
+            call()
+            if turn:
+                seconds[name].append((time.process_time() - cpu, time.perf_counter() - wall))
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
