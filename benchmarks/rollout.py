@@ -2,8 +2,9 @@
 
     python benchmarks/rollout.py [--sizes small medium] [--batch 32] [--prompt 32] [--new 32] [--repeats 3]
 
-Llama models with random weights, pure sampling, and no end token, so that every response has the same length. The floor is the matrix
-multiplications of the decoding steps alone. Seconds of CPU stand beside seconds of wall, for machines that do other work too.
+Llama models with random weights in float32, pure sampling, and no end token, so that every response has the same length. The floor is
+the matrix multiplications of the decoding steps alone. Seconds of CPU stand beside seconds of wall, for machines that do other work
+too. A GPU is taken where there is one; there transformers compiles the step of its static cache, before it is timed.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from models.configs import SamplingConfig
@@ -20,23 +22,34 @@ from models.language.generation import generate
 from models.language.language_model import count_parameters
 from models.language.llama_decoding import FusedLlama
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SIZES = {
     "small": {"hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": 1024},
     "medium": {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 7, "num_attention_heads": 8, "vocab_size": 4096},
+    "smollm2": {
+        **{"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9},
+        **{"num_key_value_heads": 3, "vocab_size": 49152},
+    },
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["small", "medium"])
     for name, value in (("batch", 32), ("prompt", 32), ("new", 32), ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=value)
     options = parser.parse_args()
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(
+        f"{where}, torch {torch.__version__}, transformers {transformers.__version__}, {options.batch} prompts of {options.prompt} tokens",
+        end="",
+    )
+    print(f", {options.new} new tokens each, medians of {options.repeats}", flush=True)
     print("| model | way | tokens per CPU second | tokens per wall second |\n|---|---|---|---|", flush=True)
     for size in options.sizes:
         torch.manual_seed(0)
         config = LlamaConfig(**SIZES[size], tie_word_embeddings=True, max_position_embeddings=512, bos_token_id=None, eos_token_id=None)
-        model = LlamaForCausalLM(config).eval()
+        model = LlamaForCausalLM(config).eval().to(DEVICE)
         prompts = torch.randint(config.vocab_size, (options.batch, options.prompt))
         seconds = take_turns(ways(model, prompts, options.new), options.repeats)
         for way, runs in seconds.items():
@@ -47,7 +60,7 @@ def main() -> None:
 def ways(model: LlamaForCausalLM, prompts: torch.Tensor, new: int) -> dict[str, Callable[[], object]]:
     sampling, seeds = SamplingConfig(max_new_tokens=new, batch_size=len(prompts)), list(range(len(prompts)))
     pure = {
-        "attention_mask": torch.ones_like(prompts),
+        "attention_mask": torch.ones_like(prompts).to(DEVICE),
         "do_sample": True,
         "top_k": 0,
         "top_p": 1.0,
@@ -56,8 +69,8 @@ def ways(model: LlamaForCausalLM, prompts: torch.Tensor, new: int) -> dict[str, 
     }
     return {
         "ours": lambda: generate(model, prompts.tolist(), sampling, seeds=seeds, eos_id=-1, pad_id=0),
-        "transformers, default": lambda: model.generate(prompts, **pure),
-        "transformers, static cache": lambda: model.generate(prompts, **pure, cache_implementation="static"),
+        "transformers, default": lambda: model.generate(prompts.to(DEVICE), **pure),
+        "transformers, static cache": lambda: model.generate(prompts.to(DEVICE), **pure, cache_implementation="static"),
         "floor: matrix multiplications": lambda: multiply(model, len(prompts), new),
     }
 
@@ -68,7 +81,7 @@ def multiply(model: LlamaForCausalLM, rows: int, steps: int) -> None:
     fused = FusedLlama.of(model)
     assert fused is not None
     weights = [w for layer in fused.layers for w in layer if w.ndim == 2] + [model.lm_head.weight]
-    inputs = [torch.randn(rows, weight.shape[1]) for weight in weights]
+    inputs = [torch.randn(rows, weight.shape[1], device=DEVICE) for weight in weights]
     for _ in range(steps):
         for states, weight in zip(inputs, weights, strict=True):
             F.linear(states, weight)
@@ -81,6 +94,8 @@ def take_turns(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str
         for name, call in calls.items():
             cpu, wall = time.process_time(), time.perf_counter()
             call()
+            if DEVICE == "cuda":
+                torch.cuda.synchronize()
             if turn:
                 seconds[name].append((time.process_time() - cpu, time.perf_counter() - wall))
     return seconds

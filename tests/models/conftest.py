@@ -1,10 +1,11 @@
 """Small models that the tests of the learning machinery share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from transformers import BertConfig, BertModel, BertTokenizer, GPT2Config, GPT2LMHeadModel
 
 from models.configs import PretrainConfig
@@ -25,6 +26,13 @@ def sentences(count: int, *, words: Sequence[str] = WORDS, seed: int = 0) -> lis
 def user(text: str) -> list[dict[str, str]]:
     """A prompt of one message."""
     return [{"role": "user", "content": text}]
+
+
+@pytest.fixture(autouse=True)
+def _device_of_its_own() -> Iterator[None]:
+    """Accelerate keeps the device that it met first; where there is a GPU, some tests take it and others the CPU."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")
