@@ -83,7 +83,7 @@ VOLUME_FIGURES = {
     "comparisons": "comparisons that were judged",
     "annotators": "annotators who are known",
     "largest_annotator_share": "share of the judgments that the busiest annotator gave",
-    "quarantined_share": "share of the rows read that were refused, of all batches (`all`) and of the new ones (`new`)",
+    "quarantined_share": "share refused of the rows that were not known already, of all batches (`all`) and of the new ones (`new`)",
 }
 """How much there is, of every slice; given without an interval."""
 

@@ -1,30 +1,22 @@
 """What the data gate tells a person: what is wrong with the feedback, the command that shows it, and how to go on."""
 
+import shlex
 from collections.abc import Sequence
 
 from data_contracts.quality_figures import AGREEMENT_FIGURES, VOLUME_FIGURES
 from tasks.data_gate.judging import STOP, Judged, part_in_words
 from tasks.data_gate.rules import CONTRACT_WARNINGS
 
-OF_SLICE = {
-    "domain": "slice = '{name}'",
-    "new_domain": "slice = '{name}'",
-    "source": "judgment.source = '{name}'",
-    "new_source": "judgment.source = '{name}'",
-}
-"""How the audit database tells a slice, by kind; other kinds are shown whole."""
+OF_SLICE = {"domain": "slice", "new_domain": "slice", "source": "source", "new_source": "source"}
+"""The column of `counted_judgments` that tells a slice, by kind; other kinds are shown whole."""
 PEOPLE = (
-    "select judgment.annotator_id, count(*) as judgments, {figure} from judgment_revisions as judgment "
-    "join comparisons as comparison using (comparison_id){join} where {where} group by all order by {order}"
+    "select annotator_id, count(*) as judgments, {figure} from (select j.*, c.gold_verdict from counted_judgments as j "
+    "join comparisons as c using (comparison_id)) where {where} group by all order by {order}"
 )
-OTHERS = " join judgment_revisions as other on other.comparison_id = judgment.comparison_id and other.annotator_id <> judgment.annotator_id"
-AGREEMENT = ("avg((judgment.verdict = other.verdict)::int) as agreement", OTHERS, "agreement")
-GOLD = ("avg((judgment.verdict = gold_verdict)::int) as gold_passed", "", "gold_passed")
-CHOICES = (
-    "avg((judgment.verdict = presented_first)::int) as presented_first, avg((judgment.verdict = 'tie')::int) as ties",
-    "",
-    "judgments desc",
-)
+"""What stands of people's judgments, each once; what was taken back or mended since is gone from it."""
+AGREEMENT = ("avg(agrees_with_others::int) as agreement", "agreement")
+GOLD = ("avg((verdict = gold_verdict)::int) as gold_passed", "gold_passed")
+CHOICES = ("avg((verdict = presented_first)::int) as presented_first, avg((verdict = $$tie$$)::int) as ties", "judgments desc")
 WAYS_ON = """How to go on, whichever fits; then run the night again:
 - mend it at the source: deliver corrections (a higher `revision`), or take judgments back (`op = "retract"`)
 - leave a source out: --set 'snapshot.sources=["..."]' with the names of the others
@@ -41,17 +33,24 @@ def remedy(row: Judged, batches: Sequence[str]) -> str:
         return _shown("from expectations where not success")
     if row.figure in VOLUME_FIGURES:
         return _shown("from batches order by ingest_time desc")
-    figure, join, order = GOLD if row.figure == "gold_passed_share" else AGREEMENT if row.figure in AGREEMENT_FIGURES else CHOICES
-    conditions = [OF_SLICE[row.slice_kind].format(name=row.slice.replace("'", "''"))] if row.slice_kind in OF_SLICE else []
+    figure, order = GOLD if row.figure == "gold_passed_share" else AGREEMENT if row.figure in AGREEMENT_FIGURES else CHOICES
+    conditions = [f"{OF_SLICE[row.slice_kind]} = {_text(row.slice)}"] if row.slice_kind in OF_SLICE else []
     if row.slice_kind.startswith("new"):
-        conditions.append(f"judgment.batch in ({', '.join(map(repr, batches))})")
+        came = f"batch in ({', '.join(map(_text, batches))})" if batches else "false"
+        conditions.append(f"judgment_id in (select judgment_id from judgment_revisions where {came})")
     if figure is GOLD[0]:
         conditions.append("gold_verdict is not null")
-    return _shown(PEOPLE.format(figure=figure, join=join, order=order, where=" and ".join(conditions) or "true"))
+    return _shown(PEOPLE.format(figure=figure, order=order, where=" and ".join(conditions) or "true"))
 
 
 def _shown(query: str) -> str:
-    return f'duckdb audit.duckdb "{query}"'
+    """A command to be pasted: names of slices and sources come from the feedback, so nothing in it may mean anything to a shell."""
+    return f"overnight audit sql {shlex.quote(query)}"
+
+
+def _text(value: str) -> str:
+    """A text as SQL, without quotation marks, which a shell's would make hard to read, where that can be."""
+    return "'" + value.replace("'", "''") + "'" if "$" in value else f"$${value}$$"
 
 
 def message(rows: Sequence[Judged], batches: Sequence[str], accept: str, *, accepted: bool) -> str:
@@ -67,7 +66,7 @@ def message(rows: Sequence[Judged], batches: Sequence[str], accept: str, *, acce
     if not stops:
         return ""
     told = [f"- {row.rule}, {part_in_words(row)}: {row.figure.replace('_', ' ')} {row.reason}\n  {row.remedy}" for row in stops]
-    head = "A person let this feedback through. " if accepted else "Nothing was trained. "
+    head = "A person let this feedback through. " if accepted else "Nothing has learned from this feedback. "
     new = (
         f"What is new came in {_counted(len(batches), 'batch', 'batches')}, the last of them {batches[-1]}."
         if batches

@@ -29,9 +29,9 @@ def volume_figures(connection: duckdb.DuckDBPyConnection, slices: Slices) -> Ite
 
 
 def refusal_figures(pinned: Pinned, new_batches: Sequence[Path] | None) -> Iterator[Figure]:
-    """The share of the rows read that were refused, of all batches and of the new ones (by default all are new)."""
+    """The share of the rows that the lake did not have that were refused, of all batches and of the new ones (by default all are new)."""
     for part, batches in (((ALL_SLICES, ALL_SLICES), pinned.batches), ((NEW, NEW), pinned.batches if new_batches is None else new_batches)):
         files = [file for path in batches for file in files_read(open_artifact(path))]
         counted = [file for file in files if pinned.sources is None or file["source"] in pinned.sources]
-        refused, read = (sum(file[name] for file in counted) for name in ("rows_quarantined", "rows_read"))
-        yield Figure.of("quarantined_share", (float(ratio(refused, read)), *UNKNOWN), read, part)
+        refused, read, known = (sum(file[name] for file in counted) for name in ("rows_quarantined", "rows_read", "rows_known"))
+        yield Figure.of("quarantined_share", (float(ratio(refused, read - known)), *UNKNOWN), read - known, part)

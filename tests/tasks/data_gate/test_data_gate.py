@@ -1,6 +1,6 @@
 """The data gate over a real lake: good nights, a poisoned one, and every way on from it."""
 
-import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -137,7 +137,7 @@ def test_the_message_says_what_to_do_and_its_commands_run(nights: tuple[Home, li
     night = play(home, history)
     text = night.gate.file("message.txt").read_text()
     rebuild_audit_database(home)
-    queries = re.findall(r'duckdb audit\.duckdb "([^"]*)"', text)
+    queries = [shlex.split(line)[3] for line in text.splitlines() if line.strip().startswith("overnight audit sql ")]
     assert queries
     with duckdb.connect(str(home.audit_database), read_only=True) as connection:
         shown = [connection.execute(query).fetchall() for query in queries]
