@@ -17,6 +17,7 @@ from data_contracts.code_version import code_version
 from data_contracts.manifest import MANIFEST_NAME, Identity
 from data_contracts.scratch import scratch_database
 from data_contracts.sharing.share import OneMachine
+from data_contracts.sql_text import quoted
 
 SEGMENT, ZONE = "compacted_batches", "compacted"
 BATCHES_PER_SEGMENT = 32
@@ -26,7 +27,7 @@ COPY = """
 copy (
     select parse_filename(parse_dirpath(filename)) as batch_name, * exclude (filename)
     from read_parquet($files, filename = true, hive_partitioning = false)
-) to '{target}' (format parquet, compression zstd)
+) to {target} (format parquet, compression zstd)
 """
 
 
@@ -99,8 +100,7 @@ def _write_segment(root: Path, batches: Sequence[Artifact], files: Sequence[str]
     def build(directory: Path) -> Headline:
         with scratch_database(directory) as connection:
             for file in files:
-                target = str(directory / file).replace("'", "''")
-                connection.execute(COPY.format(target=target), {"files": [str(batch.path / file) for batch in batches]})
+                connection.execute(COPY.format(target=quoted(directory / file)), {"files": [str(batch.path / file) for batch in batches]})
         return {"batches": len(batches)}
 
     place = root / ZONE / identity.id[:SHORT]

@@ -10,6 +10,7 @@ from data_contracts.compaction import Segment, covered_by
 from data_contracts.feedback_lake import COMPARISONS, JUDGMENTS, files_of
 from data_contracts.manifest import content_hash
 from data_contracts.records import COMPARISON, JUDGMENT
+from data_contracts.sql_text import listed, quoted
 
 SQL = Path(__file__).parent / "sql"
 FILES = {"judgments": JUDGMENTS, "comparisons": COMPARISONS}
@@ -35,7 +36,7 @@ def open_current(
     connection.execute("set timezone = 'UTC'")
     for records, file in FILES.items():
         view = (SQL / f"current_{records}.sql").read_text()
-        counted = "" if sources is None else f" where {COUNTED[records].format(sources=_listed(sources))}"
+        counted = "" if sources is None else f" where {COUNTED[records].format(sources=listed(sorted(sources)))}"
         connection.execute(f"create or replace temp view every_{records} as {every_row(file, batches, segments)}")
         connection.execute(f"create or replace temp view current_{records} as select * from ({view}){counted}")
 
@@ -70,7 +71,7 @@ def batches_that_matter(batches: Sequence[Path], sources: Collection[str], segme
     """Of a lake's batches those with judgments of these sources, and those that tell of the comparisons that they judge."""
     with duckdb.connect() as connection:
         open_current(connection, batches, None, segments)
-        found = connection.execute(MATTERING.format(sources=_listed(sources))).fetchall()
+        found = connection.execute(MATTERING.format(sources=listed(sorted(sources)))).fetchall()
     return [batches[place] for (place,) in sorted(found)]
 
 
@@ -91,11 +92,11 @@ def every_row(file: str, batches: Sequence[Path], segments: Sequence[Segment] = 
     """SQL for the rows of one file of all batches, with `batch`, the batch's place among them."""
     apart = [path for path in batches if path.name not in covered_by(segments)]
     # The date in a batch's path is no column of a record.
-    parts = [f"from read_parquet([{_listed([str(segment.path / file) for segment in segments])}])"] if segments else []
+    parts = [f"from read_parquet([{listed(sorted(str(segment.path / file) for segment in segments))}])"] if segments else []
     if apart:
-        files = f"read_parquet([{_listed(files_of(apart, file))}], filename = true, hive_partitioning = false)"
+        files = f"read_parquet([{listed(sorted(files_of(apart, file)))}], filename = true, hive_partitioning = false)"
         parts.append(f"select parse_filename(parse_dirpath(filename)) as batch_name, * exclude (filename) from {files}")
-    places = ", ".join(f"({_quoted(path.name)}, {place})" for place, path in enumerate(batches))
+    places = ", ".join(f"({quoted(path.name)}, {place})" for place, path in enumerate(batches))
     rows = " union all by name ".join(parts)
     return f"select * exclude (batch_name) from ({rows}) join (values {places}) as places (batch_name, batch) using (batch_name)"
 
@@ -105,11 +106,3 @@ def _current(records: str, batches: Sequence[Path], sources: Collection[str] | N
         open_current(connection, batches, sources, segments)
         columns = ", ".join(KINDS[records].schema.names)
         return connection.sql(f"select {columns} from current_{records} order by {records[:-1]}_id").to_arrow_table()
-
-
-def _listed(texts: Collection[str]) -> str:
-    return ", ".join(_quoted(text) for text in sorted(texts))
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -524,7 +524,12 @@ DATA_RULE = RecordKind(
             "`not judged` where there is nothing of the sort, or nothing to compare it with",
             allowed=DATA_VERDICTS,
         ),
-        Column("severity", TEXT, "what a broken rule does: `stop` ends the night before anything is trained", allowed=("warn", "stop")),
+        Column(
+            "severity",
+            TEXT,
+            "what a broken rule does: `stop` ends the night before anything learns from the feedback",
+            allowed=("warn", "stop"),
+        ),
         Column("slice_kind", TEXT, "what the slice is a part by"),
         Column("slice", TEXT, "the slice that was looked at"),
         Column("figure", TEXT, "the figure of feedback quality that was judged, by name"),

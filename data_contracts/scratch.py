@@ -7,6 +7,8 @@ from pathlib import Path
 
 import duckdb
 
+from data_contracts.sql_text import quoted
+
 MEMORY = "1GB"
 """What a scratch database may hold in memory."""
 
@@ -23,8 +25,7 @@ def scratch_database(beside: Path, memory: str = MEMORY) -> Iterator[duckdb.Duck
     scratch.mkdir(parents=True)
     try:
         with duckdb.connect(scratch / "scratch.duckdb") as connection:
-            spill = str(scratch / "spill").replace("'", "''")
-            connection.execute(f"set memory_limit = '{memory}'; set temp_directory = '{spill}'; set timezone = 'UTC'")
+            connection.execute(f"set memory_limit = '{memory}'; set temp_directory = {quoted(scratch / 'spill')}; set timezone = 'UTC'")
             yield connection
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

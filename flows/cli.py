@@ -14,11 +14,13 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 from data_contracts.errors import OvernightError, is_disk_full
 
 DEFAULT_HOME = Path("overnight-home")
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("artifact", nargs="?", help="the first digits of an artifact's id, or an alias such as champion")
     show.set_defaults(command=_show)
 
+    verify = commands.add_parser("verify", parents=[home], help="hash every artifact again and compare")
+    verify.add_argument("artifact", nargs="?", help="only the artifact whose id begins so")
+    verify.set_defaults(command=_verify)
+
+    _add_forget(commands, home)
+    _add_quarantine(commands, home)
+    _add_audit(commands, home)
+    _add_evaluate(commands, home)
+
+    return parser
+
+
+def _add_forget(commands: Commands, home: argparse.ArgumentParser) -> None:
     forget = commands.add_parser("forget", parents=[home], help="erase what an annotator said, a judgment or a prompt from everywhere")
     for what in ("annotator", "judgment", "prompt"):
         forget.add_argument(f"--{what}", action="append", default=[], metavar="ID", help=f"id of the {what}; may be given several times")
@@ -83,10 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     forget.set_defaults(command=_forget)
 
-    verify = commands.add_parser("verify", parents=[home], help="hash every artifact again and compare")
-    verify.add_argument("artifact", nargs="?", help="only the artifact whose id begins so")
-    verify.set_defaults(command=_verify)
 
+def _add_quarantine(commands: Commands, home: argparse.ArgumentParser) -> None:
     quarantine = commands.add_parser("quarantine", parents=[home], help="why rows were refused; hands them out and takes them back")
     quarantine.add_argument("--source", help="only rows of this source")
     quarantine.add_argument("--reason", help="only rows refused for this reason")
@@ -95,8 +108,9 @@ def _parser() -> argparse.ArgumentParser:
     quarantine.add_argument("--mended", type=Path, metavar="DIR", help="take the rows of such a folder back in; needs --recipe")
     quarantine.add_argument("--recipe", metavar="FILE", help="with --mended: the recipe that the rows were refused under")
     quarantine.set_defaults(command=_quarantine)
-    _add_audit(commands, home)
 
+
+def _add_evaluate(commands: Commands, home: argparse.ArgumentParser) -> None:
     evaluate = commands.add_parser(
         "evaluate", parents=[home], help="a stored model on a file from outside, in one of RewardBench's layouts"
     )
@@ -107,10 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--rows", type=Path, metavar="FILE", help="write the scores of every row to this Parquet file")
     evaluate.set_defaults(command=_evaluate)
-    return parser
 
 
-def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", home: argparse.ArgumentParser) -> None:
+def _add_audit(commands: Commands, home: argparse.ArgumentParser) -> None:
     """`overnight audit` and what stands below it; an option given before the inner command is not put back to its default after it."""
     audit = commands.add_parser("audit", parents=[home], help="what the audit database says: a summary, one annotator, or any question")
     audit.set_defaults(command=_audit, about="summary")

@@ -19,6 +19,7 @@ from data_contracts.audit.stage_tables import add_stage_tables
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.sharing.share import store_url
+from data_contracts.sql_text import quoted
 
 STORAGE_VERSION = "v1.0.0"
 """Written so that DuckDB clients of version 1 can read it, too."""
@@ -41,7 +42,7 @@ def rebuild_audit_database(home: Home, *, materialise: bool | None = None) -> Pa
             left.unlink()  # of a rebuild that was killed; nobody else builds now
         with duckdb.connect() as connection:
             connection.execute("set timezone = 'UTC'")
-            connection.execute(f"attach '{str(aside).replace(chr(39), chr(39) * 2)}' as audit (storage_version '{STORAGE_VERSION}')")
+            connection.execute(f"attach {quoted(aside)} as audit (storage_version '{STORAGE_VERSION}')")
             connection.execute("use audit")
             connection.begin()  # one flush to the disk for all, and not one for each comment
             _fill(connection, home, materialise=materialise)

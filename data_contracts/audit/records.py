@@ -6,12 +6,13 @@ import duckdb
 import pyarrow as pa
 
 from data_contracts.artifact_store import Artifact
-from data_contracts.audit.tables import add_relation, add_rows, file_of, listed, no_rows
+from data_contracts.audit.tables import add_relation, add_rows, file_of, no_rows
 from data_contracts.expectations import ROWS_FILE
 from data_contracts.feedback_lake import COMPARISONS, FINDINGS, JUDGMENTS, QUARANTINED
 from data_contracts.home import Home
 from data_contracts.quarantined_rows import quarantined_rows
 from data_contracts.records import COMPARISON, EXPECTATION, FINDING, INT, JUDGMENT, QUARANTINE, TEXT, TIME, Column, RecordKind
+from data_contracts.sql_text import listed
 
 BATCH = Column("batch", TEXT, "the batch that the row came in")
 LAKE_RECORDS = (

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import duckdb
 
 from data_contracts.artifact_store import Artifact
-from data_contracts.audit.tables import add_relation, file_of, listed, no_rows
+from data_contracts.audit.tables import add_relation, file_of, no_rows
 from data_contracts.records import (
     AGGREGATED,
     ANNOTATOR,
@@ -32,6 +32,7 @@ from data_contracts.records import (
     Column,
     RecordKind,
 )
+from data_contracts.sql_text import listed
 
 ARTIFACT_ID = Column("artifact_id", TEXT, "the artifact that the row stands in")
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from data_contracts.artifact_store import Artifact
 from data_contracts.errors import IntegrityError
 from data_contracts.records import Column, RecordKind
+from data_contracts.sql_text import quoted
 
 
 def add_rows(connection: duckdb.DuckDBPyConnection, kind: RecordKind, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -47,16 +48,6 @@ def file_of(artifact: Artifact, name: str) -> Path | None:
     with suppress(IntegrityError):
         return artifact.file(name) if artifact.has(name) else None
     return None
-
-
-def quoted(text: object) -> str:
-    """A text as SQL."""
-    return "'" + str(text).replace("'", "''") + "'"
-
-
-def listed(texts: Iterable[object]) -> str:
-    """Texts as an SQL list's content."""
-    return ", ".join(map(quoted, texts))
 
 
 def no_rows(connection: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> str:

@@ -1,4 +1,4 @@
-"""The data gate: rules on the night's feedback, each with its evidence, and one verdict before anything is trained."""
+"""The data gate: rules on the night's feedback, each with its evidence, and one verdict before anything learns from it."""
 
 import json
 from dataclasses import asdict, replace

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from data_contracts.quality_figures import AGREEMENT_FIGURES, VOLUME_FIGURES
+from data_contracts.sql_text import quoted
 from tasks.data_gate.judging import STOP, Judged, part_in_words
 from tasks.data_gate.rules import CONTRACT_WARNINGS
 
@@ -50,7 +51,7 @@ def _shown(query: str) -> str:
 
 def _text(value: str) -> str:
     """A text as SQL, without quotation marks, which a shell's would make hard to read, where that can be."""
-    return "'" + value.replace("'", "''") + "'" if "$" in value else f"$${value}$$"
+    return quoted(value) if "$" in value else f"$${value}$$"
 
 
 def message(rows: Sequence[Judged], batches: Sequence[str], accept: str, *, accepted: bool) -> str:

@@ -172,8 +172,3 @@ from (select *, {{repeat}} as repeat from oriented)
 """
 REPEAT = f"dense_rank() over (partition by row, comparison_id, annotator_id, event_time order by place >> {PLACE_BITS})"
 """SQL: how often a row has compared the same two texts, this time included: a ranking may hold a text twice."""
-
-
-def staged(path: Path) -> str:
-    """SQL for everything in a file that was written here."""
-    return f"read_parquet('{str(path).replace(chr(39), chr(39) * 2)}', hive_partitioning = false)"

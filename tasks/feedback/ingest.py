@@ -26,6 +26,7 @@ from data_contracts.home import Home
 from data_contracts.manifest import Identity, InputRef, file_hash, library_versions
 from data_contracts.parquet import ROWS_PER_GROUP, write_records, write_stream
 from data_contracts.records import COMPARISON, FINDING, JUDGMENT, QUARANTINE, RecordKind
+from data_contracts.sql_text import parquet, quoted
 from data_contracts.tombstones import FORGOTTEN, Tombstones
 from tasks.feedback.candidates import EVERY_PLACE, PLACE_BITS
 from tasks.feedback.delivery import REFUSED, Delivery, Source, quarantined, raw_rows, read_delivery
@@ -172,17 +173,12 @@ def check_batch(connection: duckdb.DuckDBPyConnection, directory: Path) -> int:
     Raises:
         StageError: a critical expectation is broken: the batch does not land.
     """
-    relations = {kind.name: _parquet(directory / name) for kind, name in zip(BATCH_KINDS, BATCH_FILES, strict=True)}
+    relations = {kind.name: parquet(directory / name) for kind, name in zip(BATCH_KINDS, BATCH_FILES, strict=True)}
     known = f"(select comparison_id from {relations[COMPARISON.name]} union all select comparison_id from lake_comparisons)"
     checkpoint = check(connection, relations, BATCH_KINDS, known)
     checkpoint.stop_if_critical("the batch that was about to land; nothing of it was stored", remedy="please report this")
     checkpoint.write(directory)
     return len(checkpoint.failed("warning"))
-
-
-def _parquet(path: Path) -> str:
-    """SQL for a Parquet file as a relation."""
-    return f"read_parquet('{str(path).replace(chr(39), chr(39) * 2)}', hive_partitioning = false)"
 
 
 def _source(config: SourceConfig) -> Source:
@@ -192,7 +188,7 @@ def _source(config: SourceConfig) -> Source:
 def _database(scratch: Path) -> duckdb.DuckDBPyConnection:
     """A database of its own for the delivery, which goes to disk where its memory does not suffice."""
     connection = duckdb.connect(scratch / "delivery.duckdb")
-    connection.execute(f"set memory_limit = '{MEMORY}'; set temp_directory = '{str(scratch / 'spill').replace(chr(39), chr(39) * 2)}'")
+    connection.execute(f"set memory_limit = '{MEMORY}'; set temp_directory = {quoted(scratch / 'spill')}")
     connection.execute("set timezone = 'UTC'; set preserve_insertion_order = true")
     return connection
 
@@ -230,14 +226,14 @@ def _write_quarantine(connection: duckdb.DuckDBPyConnection, delivery: Delivery,
     ]
     connection.register("turned_away", pa.Table.from_pylist(rows, schema=REFUSED))
     columns = ", ".join(QUARANTINE.schema.names)
-    found = connection.sql(f"select {columns} from (from {_parquet(delivery.refused)} union all from turned_away) order by row")
+    found = connection.sql(f"select {columns} from (from {parquet(delivery.refused)} union all from turned_away) order by row")
     write_stream(QUARANTINE, found.to_arrow_reader(ROWS_PER_GROUP), path)
 
 
 def _per_file(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> list[FileCounts]:
     """Rows read, accepted, quarantined and known of each file; every row that was read must have exactly one fate."""
     connection.register("read_files", pa.table({"first_row": pa.array([file.first_row for file in delivery.files], pa.int64())}))
-    found = connection.execute(FATES_SQL.format(refused=str(delivery.refused).replace("'", "''"), row_bits=2 * PLACE_BITS)).fetchall()
+    found = connection.execute(FATES_SQL.format(refused=parquet(delivery.refused), row_bits=2 * PLACE_BITS)).fetchall()
     fates = {first_row: dict(zip(FATES, counts, strict=True)) for first_row, *counts in found}
     files: list[FileCounts] = []
     for file in delivery.files:
@@ -252,7 +248,7 @@ def _per_file(connection: duckdb.DuckDBPyConnection, delivery: Delivery) -> list
 
 
 FATES_SQL = """
-with quarantined as (select row from read_parquet('{refused}') union all select row from rejected),
+with quarantined as (select row from {refused} union all select row from rejected),
 accepted as (select place >> {row_bits} as row from settled_votes union select place >> {row_bits} from settled_pairs),
 fates as (
     select row, 'accepted' as fate from accepted

@@ -19,7 +19,8 @@ import polars as pl
 
 from data_contracts.feedback_lake import COMPARISONS, JUDGMENTS, files_of
 from data_contracts.records import COMPARISON, JUDGMENT
-from tasks.feedback.candidates import FILLED, ID_DIGITS, PLACE_BITS, CandidateFiles, digest, other_side, staged
+from data_contracts.sql_text import parquet
+from tasks.feedback.candidates import FILLED, ID_DIGITS, PLACE_BITS, CandidateFiles, digest, other_side
 from tasks.feedback.corrections import CONTENT, SAYS, correct
 
 SAYS_SQL = ", ".join(SAYS)
@@ -38,8 +39,8 @@ def reconcile(candidates: CandidateFiles, batches: list[Path], connection: duckd
         batches: directories of the lake's batches that brought rows.
         connection: a database of its own for this delivery.
     """
-    connection.execute(f"create view candidates as select * from {staged(candidates.rows)}")
-    connection.execute(f"create view texts as select * from {staged(candidates.texts)}")
+    connection.execute(f"create view candidates as select * from {parquet(candidates.rows)}")
+    connection.execute(f"create view texts as select * from {parquet(candidates.texts)}")
     _view_lake(connection, batches)
     connection.execute(ORIENTATION)
     connection.execute(VOTES)
@@ -53,8 +54,7 @@ def _view_lake(connection: duckdb.DuckDBPyConnection, batches: list[Path]) -> No
     """The lake's records under the names `lake_comparisons` and `lake_judgments`."""
     for name, kind, file in (("lake_comparisons", COMPARISON, COMPARISONS), ("lake_judgments", JUDGMENT, JUDGMENTS)):
         if batches:
-            paths = ", ".join("'" + path.replace("'", "''") + "'" for path in files_of(batches, file))
-            connection.execute(f"create view {name} as select * from read_parquet([{paths}], hive_partitioning = false)")
+            connection.execute(f"create view {name} as select * from {parquet(*files_of(batches, file))}")
         else:
             connection.register("no_records", kind.schema.empty_table())
             connection.execute(f"create table {name} as from no_records")

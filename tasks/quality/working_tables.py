@@ -10,6 +10,7 @@ import polars as pl
 
 from data_contracts.feedback_lake import JUDGMENTS, files_of
 from data_contracts.manifest import content_hash
+from data_contracts.sql_text import parquet
 
 SQL = Path(__file__).parent / "sql"
 
@@ -43,8 +44,7 @@ def _newness(new_batches: Sequence[Path] | None) -> str:
     """SQL that tells whether a judgment's present revision came in one of these batches."""
     if new_batches is None or not new_batches:
         return str(new_batches is None).lower()
-    files = ", ".join("'" + file.replace("'", "''") + "'" for file in files_of(new_batches, JUDGMENTS))
-    return f"(id, number) in (select (judgment_id, revision) from read_parquet([{files}], hive_partitioning = false))"
+    return f"(id, number) in (select (judgment_id, revision) from {parquet(*files_of(new_batches, JUDGMENTS))})"
 
 
 def sql(name: str) -> str:

@@ -4,7 +4,7 @@
 -- night: the night
 -- began: when it began, in UTC
 -- recipe: name of the recipe
--- gate: `data gate`, which judges the feedback before anything is trained, or `gate`, which judges the models
+-- gate: `data gate`, which judges the feedback before anything learns from it, or `gate`, which judges the models
 -- rule: name of the rule
 -- slice_kind: what the slice is a part by
 -- slice: the slice that was looked at; `all` for all together
