@@ -31,6 +31,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["verify", "--home", "nowhere"], "nothing has been run there"),
         (["forget", "--home", "nowhere", "--annotator", "kim"], "nothing has been run there"),
         (["forget", "--annotator", "kim"], "no judgment is by annotator 'kim'"),
+        (["forget"], "forget what?"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
