@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.feedback_lake import QUARANTINED, FeedbackLake, files_of, files_read, ingest_time, mended_rows
 from data_contracts.home import Home
@@ -40,17 +41,18 @@ def quarantined_rows(home: Home) -> pa.Table:
 
     A row is open (`is_open`) while the latest delivery of its file is the one that it was refused in, and nobody handed it in
     mended: a file that is delivered again settles the rows of the delivery before, and a mended row all that read as it did.
+    One that is not open but reads as an open one of its source was not mended: it came again, and is open there (`came_again`).
     """
     batches = FeedbackLake(home.lake).batches()
     if not batches:
-        return pa.table({"is_open": pa.array([], pa.bool_())})
+        return pa.table({name: pa.array([], pa.bool_()) for name in ("is_open", "came_again")})
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("delivered", pa.Table.from_pylist(list(_deliveries(home)), schema=DELIVERED))
         files = files_of([batch.path for batch in batches], QUARANTINED)
         found: pa.Table = connection.sql(REFUSED, params={"files": files}).to_arrow_table()
         connection.unregister("delivered")
-    return _without_mended(home, found)
+    return _with_came_again(_without_mended(home, found))
 
 
 def _without_mended(home: Home, rows: pa.Table) -> pa.Table:
@@ -64,6 +66,13 @@ def _without_mended(home: Home, rows: pa.Table) -> pa.Table:
         for row in rows.select(["is_open", "raw", "batch"]).to_pylist()
     ]
     return rows.set_column(rows.schema.get_field_index("is_open"), "is_open", pa.array(still, pa.bool_()))
+
+
+def _with_came_again(rows: pa.Table) -> pa.Table:
+    """The rows, those told apart that are no longer open only because the same row was refused once more."""
+    read = pc.binary_join_element_wise(rows["source"], rows["raw"], "\0")
+    came_again = pc.and_(pc.invert(rows["is_open"]), pc.is_in(read, value_set=read.filter(rows["is_open"])))
+    return rows.append_column("came_again", came_again)
 
 
 def _deliveries(home: Home) -> Iterator[dict[str, object]]:

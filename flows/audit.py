@@ -16,6 +16,7 @@ from data_contracts.audit.catalog import columns, relations
 from data_contracts.audit.opening import ask, opened, refresh
 from data_contracts.errors import InputError, examples
 from data_contracts.home import Home
+from flows.console import new_console
 
 SHOWN_ROWS, LONGEST_CELL = 100, 200
 """What a table on the screen shows at most; the formats for machines leave out nothing."""
@@ -75,7 +76,7 @@ ONE_ANNOTATOR = {
 
 def show_summary(home: Home) -> None:
     """Print what stands, agreement, quarantine, flagged annotators, and the last nights with their gates."""
-    console = Console()
+    console = new_console()
     with _opened(home) as connection:
         ((built_at,),) = connection.execute("select built_at from built").fetchall()
         console.print(f"audit database as of {_shown(built_at)} UTC", highlight=False)
@@ -89,7 +90,7 @@ def show_annotator(home: Home, annotator: str) -> None:
     Raises:
         InputError: nobody of that id has a judgment that stands.
     """
-    console = Console()
+    console = new_console()
     with _opened(home) as connection:
         found = connection.execute("select * from annotator_quality where annotator_id = ?", [annotator])
         names, rows = [name for name, *_ in found.description], found.fetchall()
@@ -114,7 +115,7 @@ def answer(home: Home, question: str, form: str) -> None:
     with _opened(home) as connection:
         found = ask(connection, question)
         if form == "table":
-            _print(Console(), "", found, empty="no rows")
+            _print(new_console(), "", found, empty="no rows")
             return
         names = [name for name, *_ in found.description]
         written = csv.writer(sys.stdout, lineterminator="\n")
@@ -134,7 +135,7 @@ def show_views(home: Home, name: str | None) -> None:
     Raises:
         InputError: there is none of that name.
     """
-    console = Console()
+    console = new_console()
     with _opened(home) as connection:
         known = {one.name: one for one in relations(connection)}
         if name is None:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from rich.console import Console
 from rich.table import Column, Table
 
 from data_contracts.artifact_store import Artifact
@@ -13,6 +12,7 @@ from data_contracts.errors import InputError
 from data_contracts.home import Home
 from data_contracts.parquet import write_table
 from data_contracts.records import REWARD_BENCH_ROW
+from flows.console import new_console
 from flows.show import find_artifact
 from models.reward.evaluation.reward_bench import TIES, Result, figures, score_items
 from models.reward.reward_model import load_reward_model
@@ -32,7 +32,7 @@ def evaluate_reward_model(root: Path, name: str, data: Path, rows: Path | None) 
     results = score_items(items, load_reward_model(artifact.path / "model", Accelerator().device).eval())
     if rows is not None:
         write_table(REWARD_BENCH_ROW.table([_row(result) for result in results]), rows)
-    console = Console()
+    console = new_console()
     console.print(_table(f"reward model {artifact.short_id} on {data.name}", figures(results)))
     cut = sum(result.prompt_cut for result in results), sum(result.responses_cut for result in results)
     if any(cut):

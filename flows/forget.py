@@ -9,13 +9,14 @@ from rich.console import Console
 from data_contracts.artifact_store import SHORT
 from data_contracts.home import Home
 from data_contracts.tombstones import Tombstone
+from flows.console import new_console
 from tasks.privacy.forget import forget
 from tasks.privacy.screening import pseudonym_key
 
 
 def forget_and_tell(root: Path, ids: Mapping[str, Sequence[str]], reason: str, key_variable: str) -> int:
     """Forget what is named, or only complete what an earlier run left undone when nothing is; see `tasks.privacy.forget`."""
-    console = Console()
+    console = new_console()
     key = pseudonym_key(key_variable) if os.environ.get(key_variable) else None
     stones = forget(Home(root), **ids, reason=reason, key=key)
     for stone in stones:

@@ -18,6 +18,7 @@ from tasks.data_gate.data_gate import MESSAGE_FILE
 from tasks.data_gate.judging import STOP
 from tasks.decision.report import report_stage
 from tasks.progress import StageEnded, StageStarted, emit
+from tasks.sources.places import files
 from tasks.stage import StageResult
 
 NOTHING_NEW = "nothing new"
@@ -31,8 +32,8 @@ class NightRecord(BaseModel):
     night: str = Field(description="UTC time at which the night began; names the file")
     recipe: str = Field(description="name of the recipe")
     outcome: str = Field(
-        description="how it ended: `nothing new`, the registry's decision with the gate's verdict, `stopped by the data gate: RULES`, "
-        "or `failed in STAGE: REASON`"
+        description="how it ended: `nothing new`, perhaps with rows that were refused, the registry's decision with the gate's verdict, "
+        "`stopped by the data gate: RULES`, or `failed in STAGE: REASON`"
     )
     advice: str = Field(default="", description="what to do about it, where a person has to do something")
     seconds: float = Field(description="how long it took")
@@ -67,9 +68,20 @@ class Night:
 
     @classmethod
     def begin(cls, recipe: Recipe, home: Home) -> "Night":
-        """Start the clock."""
+        """Start the clock.
+
+        Raises:
+            InputError: a source's files are missing, which is known before anything is trained or fetched; the night is on record.
+        """
         home.root.mkdir(parents=True, exist_ok=True)
-        return cls(recipe, home, datetime.now(UTC))
+        night = cls(recipe, home, datetime.now(UTC))
+        try:
+            for source in recipe.ingest.sources:
+                files(Path(source.path))
+        except OvernightError as error:
+            night._record_failure(INGEST, error)
+            raise
+        return night
 
     def run(self, stage: Callable[..., StageResult], config: BaseModel, name: str = "", /, **inputs: StageResult | None) -> StageResult:
         """Run one stage and keep what it gave.
@@ -169,14 +181,15 @@ class Night:
             rebuild_audit_database(self.home)  # what stopped the night is there to be audited, too
 
     def _outcome(self) -> str:
-        """`nothing new` when no stage had anything to do (an ingest that only met known rows is nothing new either).
+        """`nothing new` when no stage had anything to do (an ingest that accepted no row is nothing new either; refused ones are told).
 
         A night that the data gate stops says so however often it is run: nothing changes until a person does something.
         """
         if stops(gate := self.results[DATA_GATE]):
             return f"stopped by the data gate: {gate.headline['stopping']}"
         if all(result.reused for name, result in self.results.items() if name != INGEST):
-            return NOTHING_NEW
+            refused = 0 if self.results[INGEST].reused else self.results[INGEST].headline["rows_quarantined"]
+            return f"{NOTHING_NEW}; {refused} rows were refused" if refused else NOTHING_NEW
         gate, version = self.results["gate"], self.results["registry"]
         again = ", as before" if version.reused else ""
         return f"{version.headline['decision']}{again} (gate: {gate.headline['verdict']})"

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import polars as pl
-from rich.console import Console
 from rich.table import Column, Table
 
 from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.home import Home
 from data_contracts.quarantined_rows import quarantined_rows
+from flows.console import new_console
 from flows.recipe import load_recipe
 from tasks.feedback.mending import hand_out, take_back
 
@@ -26,7 +26,7 @@ def show_quarantine(root: Path, *, source: str | None, reason: str | None, examp
         examples: rows shown per source and reason.
         export: a folder for one file of refused rows per source file, to be mended and taken back.
     """
-    home, console = Home(root), Console()
+    home, console = Home(root), new_console()
     rows = pl.DataFrame(quarantined_rows(home))
     if rows.is_empty():
         console.print("nothing was ever refused")
@@ -39,12 +39,13 @@ def show_quarantine(root: Path, *, source: str | None, reason: str | None, examp
             console.print(f"{count} rows  {path}", soft_wrap=True, highlight=False)
         return
     console.print(_table(still, examples))
-    console.print(f"{still.height} rows are refused; {rows.height - still.height} refused before were settled since")
+    settled = rows.filter(~pl.col("is_open") & ~pl.col("came_again"))
+    console.print(f"{still.height} rows are refused; {settled.height} refused before were settled since")
 
 
-def take_back_and_tell(root: Path, folder: Path, recipe_name: str) -> None:
-    """Ingest a folder of mended rows by a recipe's sources, and print what became of them."""
-    home, console = Home(root), Console()
+def take_back_and_tell(root: Path, folder: Path, recipe_name: str) -> bool:
+    """Ingest a folder of mended rows by a recipe's sources, and print what became of them; whether any of them is no longer refused."""
+    home, console = Home(root), new_console()
     recipe = load_recipe(recipe_name)
     with home.at_work():
         made = take_back(home, recipe.ingest, folder)
@@ -52,6 +53,9 @@ def take_back_and_tell(root: Path, folder: Path, recipe_name: str) -> None:
     told = made.artifact.manifest.headline
     counts = " · ".join(f"{told[f'rows_{fate}']} {fate}" for fate in ("read", "accepted", "known", "quarantined"))
     console.print(f"{'taken back before' if made.reused else 'taken back'}: rows {counts}")
+    if told["rows_quarantined"] == told["rows_read"]:
+        console.print("every row is refused as before: mend `row` in the lines of the files, or the recipe, and take them back again")
+    return told["rows_quarantined"] != told["rows_read"]
 
 
 def _table(rows: pl.DataFrame, examples: int) -> Table:

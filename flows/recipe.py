@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
 from models.configs import DPOConfig, EvaluationConfig, PPOConfig, RewardModelConfig
@@ -208,6 +209,17 @@ def _recipe_error(error: ValidationError, path: Path) -> RecipeError:
     """One message for all that is wrong, each with the path of its key."""
     problems = error.errors()
     paths = [".".join(str(part) for part in problem["loc"] if part not in (PPO, DPO)) for problem in problems]
-    lines = [f"{path or 'recipe'}: {problem['msg']}" for path, problem in zip(paths, problems[:MAX_EXAMPLES], strict=False)]
+    lines = [f"{path or 'recipe'}: {_in_words(problem)}" for path, problem in zip(paths, problems[:MAX_EXAMPLES], strict=False)]
     more = f" (and {len(problems) - MAX_EXAMPLES} more)" if len(problems) > MAX_EXAMPLES else ""
     return RecipeError("; ".join(lines) + more, where=str(path), remedy="docs/recipes.md lists every setting")
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    """What is wrong with one setting; the value is told where it is a plain one."""
+    if problem["type"] == "extra_forbidden":
+        return "there is no such setting"
+    if problem["type"] == "missing":
+        return "it must be given"
+    message, value = problem["msg"].removeprefix("Value error, "), problem["input"]
+    told = isinstance(value, str | int | float) and problem["type"] != "value_error"
+    return f"{message[0].lower()}{message[1:]}, not {value!r}" if told else message

@@ -5,11 +5,10 @@ import shutil
 import signal
 from pathlib import Path
 
-from rich.console import Console
-
 from data_contracts.errors import StorageError
 from data_contracts.home import Home
 from data_contracts.sharing.share import join
+from flows.console import new_console
 
 PREFECT_SETTINGS = {
     "DO_NOT_TRACK": "1",
@@ -44,7 +43,7 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
     Raises:
         OvernightError: the night could not run or failed; the message says why.
     """
-    console = Console()
+    console = new_console()
     home = Home(root)
     _check_space(root)
     if store:
@@ -57,7 +56,9 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
     from flows.recipe import load_recipe
 
     recipe = load_recipe(recipe_name, data=data, overrides=overrides)
-    console.print(f"recipe [bold]{recipe.name}[/]: {recipe.description}")
+    console.print(f"recipe [bold]{recipe.name}[/]{recipe.description and ': '}{recipe.description}", soft_wrap=True)
+    for source in recipe.ingest.sources:
+        console.print(f"feedback from {source.path}", highlight=False, soft_wrap=True)
     with home.at_work(), ProgressDisplay(console) as display:
         record = nightly(recipe, root)
     display.summary(record)

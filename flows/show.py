@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Column, Table
 from rich.tree import Tree
 
@@ -15,6 +14,7 @@ from data_contracts.home import Home
 from data_contracts.manifest import MANIFEST_NAME
 from data_contracts.registry import ALIASES, lines
 from data_contracts.tombstones import Tombstone, Tombstones
+from flows.console import new_console
 
 
 def every_artifact(home: Home, unreadable: list[IntegrityError] | None = None) -> Iterator[Artifact]:
@@ -36,7 +36,7 @@ def every_artifact(home: Home, unreadable: list[IntegrityError] | None = None) -
 
 def show_all(root: Path) -> None:
     """List the nights, the artifacts and the aliases."""
-    home, console = Home(root), Console()
+    home, console = Home(root), new_console()
     nights = Table(Column("night", no_wrap=True), "recipe", "outcome", "seconds", title="nights", title_justify="left")
     for path in sorted(home.nights.glob("*.json")):
         record = json.loads(path.read_text())
@@ -74,14 +74,14 @@ def _tombstones(stones: Sequence[Tombstone]) -> Table:
 
 def show_artifact(root: Path, name: str) -> None:
     """Print one artifact's manifest, and its lineage back to the batches and files that it came from."""
-    home, console = Home(root), Console()
+    home, console = Home(root), new_console()
     artifact = find_artifact(home, name)
     console.print_json(artifact.manifest.model_dump_json())
     console.print(lineage(home, artifact))
 
 
 def find_artifact(home: Home, name: str) -> Artifact:
-    """The artifact that an alias or the first digits of an id stand for."""
+    """The artifact that an alias or the first digits of an id stand for; of a batch also those of its digest, which names its folder."""
     line, _, alias = name.rpartition("/")
     if alias in ALIASES:
         found = {of: entry for of, registry in lines(home.registry) if line in ("", of) and (entry := registry.current(alias))}
@@ -89,7 +89,7 @@ def find_artifact(home: Home, name: str) -> Artifact:
             which = f"several recipes have one: {examples(f'{of}/{alias}' for of in found)}" if found else "it was never set"
             raise InputError(f"there is no one {name}; {which}", remedy="`overnight show` lists the aliases")
         return home.artifacts.open(next(iter(found.values())).policy_id)
-    batches = [batch for batch in FeedbackLake(home.lake).batches() if name and batch.id.startswith(name)]
+    batches = [batch for batch in FeedbackLake(home.lake).batches() if name and name in (batch.id[: len(name)], batch.digest[: len(name)])]
     return batches[0] if len(batches) == 1 else home.artifacts.open(name)
 
 
@@ -113,7 +113,7 @@ def _add_inputs(tree: Tree, artifact: Artifact, known: dict[str, Artifact], seen
 
 def verify_artifacts(root: Path, name: str | None) -> int:
     """Hash artifacts again and print what differs; returns how many are not as published."""
-    home, console = Home(root), Console()
+    home, console = Home(root), new_console()
     unreadable: list[IntegrityError] = []
     artifacts = [find_artifact(home, name)] if name else list(every_artifact(home, unreadable))
     damaged = 0

@@ -39,6 +39,7 @@ QUARANTINE_STATE = RecordKind(
             pa.bool_(),
             "whether it is still refused; settled once its file was delivered again without it, or it was handed in mended",
         ),
+        Column("came_again", pa.bool_(), "whether it is not open only because it was delivered again just as it had been; open there"),
     ),
 )
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from data_contracts.errors import InputError, RecipeError
-from flows.commands.common import Commands, existing_home
+from flows.commands.common import FAILURE, Commands, existing_home
 
 
 def add(commands: Commands, home: argparse.ArgumentParser) -> None:
@@ -37,8 +37,7 @@ def _quarantine(options: argparse.Namespace) -> int:
     if options.mended is not None:
         if options.recipe is None:
             raise RecipeError("--mended takes rows back by a recipe", remedy="give the recipe that names their sources: --recipe NAME")
-        take_back_and_tell(existing_home(options), options.mended, options.recipe)
-        return 0
+        return 0 if take_back_and_tell(existing_home(options), options.mended, options.recipe) else FAILURE
     chosen = {"source": options.source, "reason": options.reason, "examples": options.examples, "export": options.export}
     show_quarantine(existing_home(options), **chosen)
     return 0

@@ -1,10 +1,11 @@
 """How a rule is judged on figures: tonight's, and those of the trailing nights that it is compared with."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from data_contracts.errors import examples
 from data_contracts.quality_figures import VOLUME_FIGURES
 from tasks.data_gate.rules import DataRule
 
@@ -67,7 +68,17 @@ def judge_rule(rule: DataRule, tonight: Figures, trailing: Sequence[Figures], le
     there = {name for kind, name, figure in tonight if (kind, figure) == (rule.slice_kind, rule.figure)}
     expected = {rule.slice_kind} if rule.slice_kind in WHOLE else set()
     names = sorted(rule.slices or there | expected)
-    return [_judge(rule, name, tonight, trailing, least_nights) for name in names]
+    known = {name for night in (tonight, *trailing) for kind, name, _ in night if kind == rule.slice_kind}
+    return [
+        _judge(rule, name, tonight, trailing, least_nights) if name in known | expected else _nobody_has(rule, name, known)
+        for name in names
+    ]
+
+
+def _nobody_has(rule: DataRule, name: str, known: Collection[str]) -> Judged:
+    """A rule on a slice that no night ever had: its name is wrong, or the feedback that it is to watch does not arrive."""
+    told = f"no judgment is of {rule.slice_kind.replace('_', ' ')} {name!r}; there are: {examples(sorted(known)) or 'none'}"
+    return _row(rule, name, TOO_FEW, 0, reason=told)
 
 
 def _judge(rule: DataRule, name: str, tonight: Figures, trailing: Sequence[Figures], least_nights: int) -> Judged:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.errors import InputError
-from data_contracts.feedback_lake import SNAPSHOT_FILE, FeedbackLake, files_read
+from data_contracts.feedback_lake import SNAPSHOT_FILE, FeedbackLake, files_read, ingest_time
 from data_contracts.home import Home
 from data_contracts.lake_views import batches_that_matter, count_current, views_version
 from data_contracts.manifest import Identity
@@ -45,12 +45,7 @@ def take_snapshot(home: Home, config: SnapshotConfig) -> Made:
         batches = [batch for batch in batches if batch.path in mattering]
     counts = count_current(*lake.readable(batches, config.sources))
     if not counts["judgments"]:
-        when = f" as of {config.as_of.isoformat()}" if config.as_of else ""
-        raise InputError(
-            f"the lake holds no judgment that stands{when}: the data set is empty",
-            where=str(home.lake),
-            remedy="check that the sources have rows; `overnight quarantine` says why rows were refused",
-        )
+        raise _nothing_counts(lake, config)
     inputs = tuple(batch.manifest.as_input(f"batch {number}") for number, batch in enumerate(batches))
     identity = Identity(
         kind="snapshot",
@@ -59,6 +54,25 @@ def take_snapshot(home: Home, config: SnapshotConfig) -> Made:
         inputs=inputs,
     )
     return home.artifacts.make(identity, lambda directory: _write_snapshot(directory, config.sources, batches, counts))
+
+
+def _nothing_counts(lake: FeedbackLake, config: SnapshotConfig) -> InputError:
+    """Why no judgment counts: none before the moment, none of these sources, or none at all."""
+    where, everything = str(lake.root), lake.accepted()
+    if everything and config.as_of and not lake.accepted(config.as_of):
+        first = min(map(ingest_time, everything)).isoformat()
+        what = f"nothing was ingested by {config.as_of.isoformat()} (snapshot.as_of): the first batch landed at {first}"
+        return InputError(what, where=where, remedy="ask for a later moment")
+    delivered = sorted({file["source"] for batch in everything for file in files_read(batch)})
+    if config.sources is not None and delivered and not set(delivered) & set(config.sources):
+        what = f"no judgment is of {', '.join(config.sources)} (snapshot.sources): the lake's sources are {', '.join(delivered)}"
+        return InputError(what, where=where, remedy="name a source as the recipe names it under [[ingest.sources]]")
+    when = f" as of {config.as_of.isoformat()}" if config.as_of else ""
+    return InputError(
+        f"the lake holds no judgment that stands{when}: the data set is empty",
+        where=where,
+        remedy="check that the sources have rows; `overnight quarantine` says why rows were refused",
+    )
 
 
 def _write_snapshot(directory: Path, sources: Sequence[str] | None, batches: Sequence[Artifact], counts: Mapping[str, int]) -> Headline:

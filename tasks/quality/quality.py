@@ -139,7 +139,7 @@ class Measured:
             "presented_first_share": overall["presented_first_share"].value,
             "judgments": overall["tie_share"].n,
             "annotators": self.annotators.height,
-            "flagged_annotators": self.annotators.filter(pl.col("flags").list.len() > 0).height,
+            "annotators_with_flags": self.annotators.filter(pl.col("flags").list.len() > 0).height,
             "slices_left_out": self.slices_left_out,
         }
 

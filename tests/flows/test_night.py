@@ -44,6 +44,28 @@ def test_a_night_that_fails_is_recorded_and_can_be_audited(
         assert connection.execute("select night, outcome from nights").fetchall() == [(record["night"], outcome)]
 
 
+def test_a_source_that_is_missing_ends_a_night_before_anything_is_made(tmp_path: Path) -> None:
+    missing = f"ingest.sources=[{{name='export', path='{tmp_path / 'none.jsonl'}'}}]"
+    with pytest.raises(InputError, match="a source file is missing"):
+        Night.begin(load_recipe("built-in", overrides=(missing,)), Home(tmp_path))
+    (record,) = [json.loads(path.read_text()) for path in (tmp_path / "nights").glob("*")]
+    assert record["outcome"].startswith("failed in ingest: a source file is missing")
+    assert record["stages"] == []
+
+
+@pytest.mark.parametrize(
+    ("reused", "refused", "outcome"),
+    [(True, 3, "nothing new"), (False, 0, "nothing new"), (False, 3, "nothing new; 3 rows were refused")],
+)
+def test_a_delivery_of_which_nothing_was_accepted_is_told(tmp_path: Path, reused: bool, refused: int, outcome: str) -> None:
+    nights = Nights(Home(tmp_path))
+    night = Night.begin(load_recipe("built-in"), nights.home)
+    ingest = nights.result("ingest", "delivery", rows_quarantined=refused).model_copy(update={"reused": reused})
+    gate = nights.result("data gate", "gate", decision="go on").model_copy(update={"reused": True})
+    night.results = {"ingest": ingest, "data gate": gate}
+    assert night._outcome() == outcome
+
+
 class Nights:
     """A home's nights, told by hand: artifacts that hold nothing but their name."""
 

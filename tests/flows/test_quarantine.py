@@ -40,7 +40,9 @@ def test_a_mended_file_settles_its_rows_and_a_new_fault_is_open(home: Home, tmp_
     batch = deliver_files(home, tmp_path / "in")
     assert batch.manifest.headline["rows_accepted"] == 1
     assert open_rows(home) == [("a.jsonl", 3, "invalid_verdict")]
-    assert quarantined_rows(home).num_rows == 3, "what was refused once stays on record"
+    rows = pl.DataFrame(quarantined_rows(home)).sort("refused_at", "source_row")
+    assert rows["is_open"].to_list() == [False, False, True], "what was refused once stays on record"
+    assert rows["came_again"].to_list() == [False, True, False], "the first was mended, the other came again as it was"
 
 
 def test_reasons_are_listed_with_counts_and_examples(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,6 +50,10 @@ def test_reasons_are_listed_with_counts_and_examples(home: Home, capsys: pytest.
     shown = capsys.readouterr().out
     assert "invalid_verdict" in shown
     assert "2 rows are refused; 0 refused before" in shown
+    write_rows(home.root.parent / "in/a.jsonl", [*BROKEN, row("tie", annotator_id="ann")])
+    deliver_files(home, home.root.parent / "in")
+    assert main(["quarantine", "--home", str(home.root)]) == 0
+    assert "2 rows are refused; 0 refused before" in capsys.readouterr().out, "delivered again is not settled"
     assert main(["quarantine", "--home", str(home.root), "--reason", "another"]) == 0
     assert "0 rows are refused" in capsys.readouterr().out
 

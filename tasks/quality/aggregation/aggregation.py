@@ -83,7 +83,7 @@ def _write_aggregation(directory: Path, config: AggregationConfig, home: Home, s
     return {
         "aggregator": config.aggregator,
         "comparisons": aggregated.height,
-        "judgments": votes.height,
+        "judgments_counted": votes.height,
         "annotators": annotators.height,
         "median_reliability": _rounded(annotators["reliability"].median()),
         "first_bias": _rounded(measured.first_bias),

@@ -97,7 +97,7 @@ SAME = """
     = select batch, count(*) from quarantine group by 1 order by 1
     select sum(n_rows), sum(n_open) from quarantine_reasons
     = select count(*), count_if(is_open) from quarantine
-    select sum(n_open + n_settled) from quarantine_reasons
+    select sum(n_open + n_came_again + n_settled) from quarantine_reasons
     = select count(*) from refused_rows
     select sum(judgments) from batches
     = select count(*) from judgment_revisions

@@ -85,6 +85,16 @@ def test_a_small_slice_is_no_reason_to_warn() -> None:
     assert named.slice == "code"
 
 
+def test_a_slice_that_no_night_ever_had_is_told() -> None:
+    by_domain = rule(slice_kind="new_domain", slices=("code", "safety"))
+    trailing = [night(place="safety")]
+    found = judge_rule(by_domain, night(place="code"), trailing, 3)
+    assert [row.verdict for row in found] == [PASS, NOT_JUDGED], "it was there before, and tonight is not"
+    (typo,) = judge_rule(rule(slice_kind="new_domain", slices=("cdoe",)), night(place="code"), trailing, 3)
+    assert (typo.verdict, overall([typo])) == (TOO_FEW, WARN)
+    assert "no judgment is of new domain 'cdoe'; there are: code, safety" in typo.reason
+
+
 def test_a_change_by_hand() -> None:
     """Medians 0.40 and, of the half widths 0.0588, 0.0784, 0.098 (1.96 · 0.03, 0.04, 0.05), a standard error of 0.04.
 

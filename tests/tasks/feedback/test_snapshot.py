@@ -62,8 +62,10 @@ def test_an_empty_data_set_is_one_error(home: Home) -> None:
     with pytest.raises(InputError, match="empty"):
         take_snapshot(home, SnapshotConfig())
     deliver(home, [row(judgment_id="j")])
-    with pytest.raises(InputError, match="as of 2000"):
+    with pytest.raises(InputError, match=r"by 2000.*the first batch landed at 2"):
         take_snapshot(home, SnapshotConfig(as_of=datetime(2000, 1, 1, tzinfo=UTC)))
+    with pytest.raises(InputError, match=r"is of exprot \(snapshot.sources\): the lake's sources are export"):
+        take_snapshot(home, SnapshotConfig(sources=("exprot",)))
     deliver(home, [{"op": "retract", "judgment_id": "j"}])
     with pytest.raises(InputError, match="no judgment that stands"):
         take_snapshot(home, SnapshotConfig())

@@ -58,7 +58,7 @@ def test_the_tables_are_the_records_and_add_up(home: Home, aggregator: str) -> N
     assert ("left", "one_side", 1.0, "report") in [(one["annotator_id"], one["rule"], one["figure"], one["action"]) for one in flagged]
     assert {one["annotator_id"] for one in flagged} == {"left"}
     headline = artifact.manifest.headline
-    assert (headline["comparisons"], headline["judgments"], headline["annotators"]) == (40, 160, 4)
+    assert (headline["comparisons"], headline["judgments_counted"], headline["annotators"]) == (40, 160, 4)
     assert (headline["flagged_annotators"], headline["flagged_judgments"], headline["flagged_action"]) == (1, 40, "report")
 
 
