@@ -46,6 +46,9 @@ SUMMARY = {
 }
 """Title and query of each table; one without rows is left out."""
 
+FORGOTTEN_SINCE = """
+select count(*) from tombstones where requested_at::timestamptz > (select max(began) from nights) having count(*) > 0"""
+
 ONE_ANNOTATOR = {
     "by slice": """
         select slice, count(*) as judgments, avg(agrees_with_others::int) as "with majority", avg((verdict = 'tie')::int) as ties,
@@ -80,6 +83,9 @@ def show_summary(home: Home) -> None:
     with _opened(home) as connection:
         ((built_at,),) = connection.execute("select built_at from built").fetchall()
         console.print(f"audit database as of {_shown(built_at)} UTC", highlight=False)
+        for (forgotten,) in connection.execute(FORGOTTEN_SINCE).fetchall():
+            told = f"{forgotten} requests to forget came after the last night: figures of nights still count what was erased"
+            console.print(told, highlight=False)
         for title, query in SUMMARY.items():
             _print(console, title, connection.execute(query))
 

@@ -41,6 +41,11 @@ class NightRecord(BaseModel):
     report: str = Field(default="", description="path of the report")
     audit_database: str = Field(default="", description="path of the audit database")
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the data gate stopped the night."""
+        return any(stage.stage == DATA_GATE and stops(stage) for stage in self.stages)
+
 
 @dataclass(frozen=True)
 class Before:

@@ -27,7 +27,7 @@ ROOM_TO_BEGIN = 8 * 2**20
 """Bytes that must be free: Prefect's database, and what a night of reused stages writes."""
 
 
-def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | None, overrides: tuple[str, ...]) -> int:
+def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | None, overrides: tuple[str, ...]) -> bool:
     """Run one night and print how it ended.
 
     Args:
@@ -38,7 +38,7 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
         overrides: settings over the recipe's own.
 
     Returns:
-        0 when the night ended as designed, whatever the gate said.
+        Whether the data gate stopped the night.
 
     Raises:
         OvernightError: the night could not run or failed; the message says why.
@@ -62,7 +62,7 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
     with home.at_work(), ProgressDisplay(console) as display:
         record = nightly(recipe, root)
     display.summary(record)
-    return 0
+    return record.stopped
 
 
 def _check_space(root: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from data_contracts.errors import InputError
 
 DEFAULT_HOME = Path("overnight-home")
-USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+USER_ERROR, FAILURE, STOPPED, INTERRUPTED = 2, 1, 3, 130
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 

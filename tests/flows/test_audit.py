@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,22 @@ def test_the_summary_tells_what_stands_agreement_quarantine_nights_and_gates(
     printed = capsys.readouterr().out
     for part in ("what stands", "krippendorff_alpha", "invalid_verdict", "promoted (gate: pass)", "annotators_agree", "poetry"):
         assert part in printed
+
+
+def test_figures_older_than_what_was_forgotten_are_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = Home(tmp_path / "home")
+    deliver_rows(home, "day", first_delivery(), days_ago=0)
+    night(home, "2026-01-01T00-00-00.000000Z")
+    command = ["--home", str(home.root)]
+    assert main(["audit", *command]) == 0
+    assert "came after the last night" not in capsys.readouterr().out
+    assert main(["forget", "--annotator", "kim", *command]) == 0
+    assert main(["audit", *command]) == 0
+    assert "1 requests to forget came after the last night: figures of nights still count what was erased" in capsys.readouterr().out
+    night(home, f"{datetime.now(UTC) + timedelta(minutes=1):%Y-%m-%dT%H-%M-%S.%fZ}")
+    refresh(home)
+    assert main(["audit", *command]) == 0
+    assert "came after the last night" not in capsys.readouterr().out
 
 
 def test_one_annotator_is_told_of_in_full(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,9 +45,9 @@ def command(home: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "flows.cli", "run", "--home", str(home), "--recipe", str(TINY), *arguments]
 
 
-def run(home: Path, *arguments: str) -> str:
+def run(home: Path, *arguments: str, code: int = 0) -> str:
     result = subprocess.run(command(home, *arguments), capture_output=True, text=True, timeout=600, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == code, result.stdout + result.stderr
     return result.stdout
 
 
@@ -96,7 +96,7 @@ def test_a_poisoned_night_is_stopped_before_training_and_the_next_one_goes_on(un
     registered = {path.name: path.read_bytes() for path in home.glob("registry/tiny/*.json")}
     poison = ("--set", "simulation.poison={night = 1, random_share = 1.0}")
     for _ in range(2):
-        printed = run(home, *poison)
+        printed = run(home, *poison, "--fail-when-stopped", code=3)
         assert last_night(home)["outcome"] == "stopped by the data gate: the first is favoured as ever (what is new)"
         assert tuple(stages(home)) == (*STAGES[: STAGES.index("data gate") + 1], "report")
         assert "data_gate.accept=" in printed
