@@ -114,6 +114,11 @@ class RewardModelConfig(LearningConfig):
     gradient_checkpointing: bool = Field(
         default=False, description="keep only each layer's input for the backward pass and compute the rest again: less memory, more time"
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="what the backbone computes in while it learns; weights, heads, losses and all scoring stay float32. `bfloat16` is for "
+        "GPUs: on a CPU it is many times slower",
+    )
     learning_rate: float = Field(default=1e-5, gt=0, description="peak learning rate of AdamW")
     epochs: int = Field(default=1, ge=1, description="passes over the split")
     likelihood_learning_rate: float = Field(

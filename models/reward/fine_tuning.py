@@ -6,6 +6,7 @@ started from is an ordinary backbone, and nobody needs peft but who trains.
 
 from typing import Any
 
+import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -22,9 +23,13 @@ class FineTuning:
 
         Raises:
             RecipeError: LoRA is asked for and peft is not installed.
-            InputError: the backbone has no linear layers, or cannot compute activations again.
+            InputError: the backbone has no linear layers, or cannot compute activations again; or the GPU has no bfloat16.
         """
         self.model = model
+        model.learns_in_bfloat16 = config.precision == "bfloat16"
+        if model.learns_in_bfloat16 and model.device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            remedy = "set reward_model.precision = 'float32'"
+            raise InputError("the GPU does not compute in bfloat16", where=torch.cuda.get_device_name(model.device), remedy=remedy)
         if config.freeze_backbone:
             model.backbone.requires_grad_(False)
         self._adapters = _with_lora(model.backbone, config.lora) if config.lora else None

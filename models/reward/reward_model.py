@@ -41,6 +41,8 @@ class RewardModel(Scoring):
 
     gain: Tensor
     bias: Tensor
+    learns_in_bfloat16 = False
+    """Whether the backbone computes in bfloat16 where it learns; what is scored with is float32 in any case."""
 
     def __init__(self, backbone: Any, tokenizer: Tokenizer, settings: RewardSettings) -> None:
         super().__init__(tokenizer, settings)
@@ -71,7 +73,7 @@ class RewardModel(Scoring):
     def score_packed(self, packed: Packed) -> Tensor:
         """Members' scores (N, K) of sequences in rows that share beginnings, with gradients."""
         arguments = {"attention_mask": packed.attention_mask, "position_ids": packed.position_ids, "use_cache": False}
-        hidden: Tensor = self.backbone(input_ids=packed.ids, **arguments).last_hidden_state
+        hidden = self._read(packed.ids, arguments)
         return self.member_scores(hidden[packed.rows, packed.columns].to(self.dtype))
 
     def hidden_states(self, padded: Padded) -> Tensor:
@@ -80,8 +82,13 @@ class RewardModel(Scoring):
         arguments: dict[str, Any] = {} if is_whole else {"attention_mask": padded.mask.long()}
         if self.settings.pooling == "last":  # encoders count positions in ways of their own, decoders as everyone
             arguments |= {"use_cache": False} if is_whole else {"use_cache": False, "position_ids": padded.position_ids}
-        hidden: Tensor = self.backbone(input_ids=padded.ids, **arguments).last_hidden_state
-        return hidden.to(self.dtype)
+        return self._read(padded.ids, arguments).to(self.dtype)
+
+    def _read(self, ids: Tensor, arguments: dict[str, Any]) -> Tensor:
+        """The backbone's last hidden states (B, L, width) of tokens (B, L)."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.learns_in_bfloat16 and self.training):
+            hidden: Tensor = self.backbone(input_ids=ids, **arguments).last_hidden_state
+        return hidden
 
     def member_scores(self, hidden: Tensor) -> Tensor:
         """What hidden states (…, width) score with each member, (…, K)."""

@@ -70,7 +70,7 @@ def test_lora_adds_the_product_of_its_matrices_to_every_linear_layer(name: str, 
     assert set(weights_of(loaded)) == set(weights_of(base))  # an ordinary backbone, for which nobody needs peft
 
 
-@pytest.mark.parametrize("settings", [LORA, {"freeze_backbone": True}, {}])
+@pytest.mark.parametrize("settings", [LORA, {"freeze_backbone": True}, {}, {"precision": "bfloat16"}])
 def test_what_does_not_learn_stays_as_it_was(settings: dict[str, Any], chat_model: Path, tmp_path: Path) -> None:
     rate = 0.3 if "freeze_backbone" in settings else 3e-3
     job = make_job(tmp_path, chat_model, planted_rows(240), epochs=4, learning_rate=rate, batch_size=16, **settings)
@@ -105,6 +105,25 @@ def test_gradient_checkpointing_keeps_less_and_gives_the_same_gradient(
         found.append((gradient, sum(kept)))
     torch.testing.assert_close(found[0][0], found[1][0], atol=1e-12, rtol=1e-9)
     assert found[1][1] < found[0][1] / 2
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_bfloat16_is_for_learning_alone(name: str, request: pytest.FixtureRequest) -> None:
+    """Gradients have bfloat16's 8 bits (2^-8 is 0.4 %) and scores are those of float32, to the bit."""
+    found: list[tuple[Tensor, Tensor]] = []
+    for precision in ("float32", "bfloat16"):
+        model = some_model(request.getfixturevalue(name)).float()
+        config = RewardModelConfig(precision=precision)
+        FineTuning(model, config)
+        pairs = some_pairs(model)
+        learner = Learner(model, config, pairs).train()
+        accumulate_gradients(learner, Accelerator(), in_groups(pairs), 100_000)
+        gradients = [parameter.grad for parameter in learner.parameters() if parameter.grad is not None]
+        assert {gradient.dtype for gradient in gradients} == {torch.float32}
+        found.append((torch.cat([gradient.flatten() for gradient in gradients]), model.score(*TEXTS).score))
+    (exact, score), (rounded, score_too) = found
+    assert torch.equal(score, score_too)
+    assert 1e-4 < float((rounded - exact).norm() / exact.norm()) < 0.05
 
 
 def test_a_job_checkpoints_gradients_at_every_step(chat_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
