@@ -1,6 +1,6 @@
 """How fast the quality of feedback is measured, and in how much memory: all alphas, the whole stage, and the libraries that give an alpha.
 
-    python benchmarks/quality.py [--judgments 10000000] [--repeats 1] [--folder DIR] [--crowd-kit PYTHON]
+    python benchmarks/quality.py [--judgments 10000000] [--memory 3GB] [--repeats 1] [--folder DIR] [--crowd-kit PYTHON]
 
 Generated judgments in Parquet files as the lake has them, in no order: three per comparison, two comparisons per prompt, 500 annotators,
 20 models. Each run is a process of its own and tells its seconds, its CPU seconds and its peak memory; runs take turns. `krippendorff` gets
@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 MEMORY = "3GB"
-"""What DuckDB may use; the rest of the process comes on top."""
+"""What DuckDB may use by default; the rest of the process comes on top."""
 BIG_PRIME = 2_147_483_647
 JUDGMENTS = """
 copy (
@@ -66,17 +66,18 @@ def main() -> None:
     parser.add_argument("--library-judgments", type=int, default=1_000_000, help="judgments that crowd-kit gets")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where the generated files go, instead of a temporary folder")
+    parser.add_argument("--memory", default=MEMORY, help="what DuckDB may use; the setting quality.memory_limit (default: %(default)s)")
     parser.add_argument("--crowd-kit", help="the Python interpreter of an environment with crowd-kit")
     parser.add_argument("--child", choices=list(CHILDREN), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(measured(CHILDREN[options.child], options.folder)))
+        print(json.dumps(measured(CHILDREN[options.child], options.folder, options.memory)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder, small = Path(name), Path(name) / "small"
         small.mkdir()
         for n, place in ((options.judgments, folder), (options.library_judgments, small)):
-            run("generate", place, sys.executable, {"OVERNIGHT_JUDGMENTS": str(n)})
+            run("generate", place, sys.executable, options.memory, {"OVERNIGHT_JUDGMENTS": str(n)})
         size = sum(path.stat().st_size for path in folder.glob("*.parquet"))
         print(f"{platform.machine()}, {os.cpu_count()} cores, {options.judgments:,} judgments, {size / 1e6:,.0f} MB of Parquet", flush=True)
         plan = [("alphas", options.judgments, folder, sys.executable), ("stage", options.judgments, folder, sys.executable)]
@@ -88,12 +89,12 @@ def main() -> None:
         found: dict[str, list[dict[str, float]]] = {child: [] for child, *_ in plan}
         for _ in range(options.repeats):
             for child, _, place, python in plan:
-                found[child].append(run(child, place, python))
+                found[child].append(run(child, place, python, options.memory))
         table({child: n for child, n, *_ in plan}, found)
 
 
-def run(child: str, folder: Path, python: str, environment: dict[str, str] | None = None) -> dict[str, float]:
-    command = [python, __file__, "--child", child, "--folder", str(folder)]
+def run(child: str, folder: Path, python: str, memory: str, environment: dict[str, str] | None = None) -> dict[str, float]:
+    command = [python, __file__, "--child", child, "--folder", str(folder), "--memory", memory]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | (environment or {}))
     told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return told
@@ -110,19 +111,19 @@ def table(judgments: dict[str, int], found: dict[str, list[dict[str, float]]]) -
         print(told, flush=True)
 
 
-def generate(folder: Path) -> float:
+def generate(folder: Path, memory: str) -> float:
     import duckdb
 
     n = int(os.environ["OVERNIGHT_JUDGMENTS"])
     with duckdb.connect() as connection:
-        connection.execute("set timezone = 'UTC'; set memory_limit = '3GB'; set preserve_insertion_order = false")
+        connection.execute(f"set timezone = 'UTC'; set memory_limit = '{memory}'; set preserve_insertion_order = false")
         connection.execute(f"set temp_directory = '{folder / 'spill'}'")
         connection.execute(JUDGMENTS.format(n=n, prime=BIG_PRIME, folder=folder))
         connection.execute(COMPARISONS.format(n=n, folder=folder))
     return 0.0
 
 
-def alphas(folder: Path) -> float:
+def alphas(folder: Path, memory: str) -> float:
     """Every alpha of the stage, from the file to the figures."""
     import duckdb
     import numpy as np
@@ -130,13 +131,13 @@ def alphas(folder: Path) -> float:
     from tasks.quality.figures.agreement import krippendorff_alpha
 
     with duckdb.connect() as connection:
-        connection.execute(f"set memory_limit = '{MEMORY}'")
+        connection.execute(f"set memory_limit = '{memory}'")
         rows = np.array(connection.execute(ALPHAS.format(file=folder / "judgments.parquet")).fetchall(), float)
     found = [float(krippendorff_alpha(rows[:, :3], rows[:, 3], metric)) for metric in ("nominal", "ordinal", "interval")]
     return found[0]
 
 
-def stage(folder: Path) -> float:
+def stage(folder: Path, memory: str) -> float:
     """Everything that the stage measures and writes, apart from the manifest."""
     import polars as pl
 
@@ -144,7 +145,7 @@ def stage(folder: Path) -> float:
     from tasks.quality.quality import QualityConfig, measure, write_measured
     from tasks.quality.working_tables import make_working_tables, scratch_database
 
-    with scratch_database(folder / "work", MEMORY) as connection:
+    with scratch_database(folder / "work", memory) as connection:
         open_current(connection, [folder])
         make_working_tables(connection, pl.DataFrame({"comparison_id": []}, {"comparison_id": pl.String}))
         found = measure(connection, QualityConfig())
@@ -152,7 +153,7 @@ def stage(folder: Path) -> float:
     return float(found.headline["krippendorff_alpha"] or 0)
 
 
-def krippendorff(folder: Path) -> float:
+def krippendorff(folder: Path, _: str) -> float:
     import krippendorff as library
     import polars as pl
 
@@ -166,7 +167,7 @@ def krippendorff(folder: Path) -> float:
     return float(found[0])
 
 
-def crowd_kit(folder: Path) -> float:
+def crowd_kit(folder: Path, _: str) -> float:
     import pandas as pd
     from crowdkit.metrics.data import alpha_krippendorff  # type: ignore[import-not-found]
 
@@ -175,9 +176,9 @@ def crowd_kit(folder: Path) -> float:
     return float(alpha_krippendorff(frame))
 
 
-def measured(child: object, folder: Path) -> dict[str, float]:
+def measured(child: object, folder: Path, memory: str) -> dict[str, float]:
     started, cpu = time.perf_counter(), time.process_time()
-    alpha = child(folder)  # type: ignore[operator]
+    alpha = child(folder, memory)  # type: ignore[operator]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     return {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu, "megabytes": peak, "alpha": alpha}
 

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import duckdb
 import polars as pl
 
+from data_contracts.errors import StageError
 from data_contracts.feedback_lake import JUDGMENTS, files_of
 from data_contracts.manifest import content_hash
 from data_contracts.sql_text import parquet
@@ -17,14 +18,22 @@ SQL = Path(__file__).parent / "sql"
 
 @contextmanager
 def scratch_database(folder: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A database of its own that goes to disk, below `folder`, where its memory does not suffice; it is gone afterwards."""
+    """A database of its own that goes to disk, below `folder`, where its memory does not suffice; it is gone afterwards.
+
+    Raises:
+        StageError: something needs more memory at once than it may have.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder) as spill, duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"set memory_limit = '{memory_limit}'")
         connection.execute(f"set temp_directory = '{spill}'")
         connection.execute("set preserve_insertion_order = false")
-        yield connection
+        try:
+            yield connection
+        except duckdb.OutOfMemoryException as error:
+            what = f"measuring the feedback's quality needs more memory than the {memory_limit} it may have"
+            raise StageError(what, remedy="raise quality.memory_limit: 3GB for ten million judgments, 12GB for a hundred") from error
 
 
 def make_working_tables(connection: duckdb.DuckDBPyConnection, near_pairs: pl.DataFrame, new_batches: Sequence[Path] | None = None) -> None:

@@ -57,9 +57,11 @@ union all
 select * exclude (judgment_id) from told semi join repeated using (comparison, annotator, human)
 qualify row_number() over (partition by comparison, annotator, human order by event_time desc nulls last, judgment_id desc) = 1;
 
--- Grain: one row per comparison that people judged: how many of them gave each verdict.
+-- Grain: one row per comparison that people judged: how many of them gave each verdict, and what is known of it.
 create temp table counted as
-select comparison, n_a::integer as n_a, n_tie::integer as n_tie, n_b::integer as n_b, domain, models
+select
+    comparison, n_a::integer as n_a, n_tie::integer as n_tie, n_b::integer as n_b, domain, models, gold, near,
+    sign(longer_by)::tinyint as longer
 from (
     select comparison, count_if(choice = 1) as n_a, count_if(choice = 0) as n_tie, count_if(choice = -1) as n_b
     from chosen where human group by comparison
@@ -76,17 +78,17 @@ create temp table strengths as
 select source, median(strength) as median_strength from chosen where choice <> 0 and strength is not null group by source;
 
 -- Grain: one row per judgment of a person that counts, with what is known of its comparison. others_n and others_margin are the other
--- people's judgments of the comparison, and how many more of them chose a than b.
+-- people's judgments of the comparison, and how many more of them chose a than b. One join with a row per comparison and no more: two
+-- at once take more memory than the limit has for a hundred million judgments.
 create temp table votes as
 select
-    v.* exclude (human, strength), c.domain, c.models, c.gold, c.near, sign(c.longer_by)::tinyint as longer, annotator_group,
+    v.* exclude (human, strength), c.domain, c.models, c.gold, c.near, c.longer, annotator_group,
     event_time::date as day,
     if(strength is null, null, (strength > 0) <> (choice <> 0)) as contradicts,
     if(strength is null, null, coalesce(choice <> 0 and strength > median_strength, false)) as strong,
     (n_a + n_tie + n_b - 1)::integer as others_n, (n_a - n_b - choice)::integer as others_margin
 from chosen as v
-join compared as c using (comparison)
-join counted using (comparison)
+join counted as c using (comparison)
 left join groups using (annotator)
 left join strengths using (source)
 where human;
