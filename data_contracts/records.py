@@ -17,6 +17,7 @@ IDENTICAL, NEAR_IDENTICAL = "identical", "near_identical"
 EXACT, NEAR = "exact", "near"
 FLAG_RULES = ("unreliable", "one_verdict", "one_side", "fast")
 FLAG_ACTIONS = ("report", "down_weight", "exclude")
+WHY_ASKED = ("informative", "random", "gold", "repeated")
 DATA_VERDICTS = ("pass", "warn", "stop", "not enough evidence", "not judged")
 ALL_SLICES = "all"
 """Stands in figures for all slices together; no slice may have this name."""
@@ -545,6 +546,42 @@ DATA_RULE = RecordKind(
     ),
 )
 
+PROPOSED_PAIR = RecordKind(
+    "proposed pair",
+    grain="one row per prompt whose two responses people could compare next",
+    key=("prompt_id",),
+    columns=(
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("slice", TEXT, "named part of the data, such as a domain"),
+        Column("prompt", MESSAGES, "the prompt's messages"),
+        Column("response_a", TEXT, "text of the first response"),
+        Column("response_b", TEXT, "text of the second response"),
+        Column("model_a", TEXT, "which model wrote response_a: `champion` or `base_model`"),
+        Column("model_b", TEXT, "which model wrote response_b"),
+        Column("information", FLOAT, "bits that the verdict is expected to tell, by the reward model's members"),
+    ),
+)
+
+REQUESTED = RecordKind(
+    "requested comparison",
+    grain="one row per comparison that people are asked for, in the order in which they are asked",
+    key=("number",),
+    columns=(
+        Column("number", INT, "place in the request, from 1"),
+        Column("why", TEXT, "what it was chosen for", allowed=WHY_ASKED),
+        Column("comparison_id", TEXT, "the comparison that the lake knows already; null for a new one", nullable=True),
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("slice", TEXT, "named part of the data, such as a domain"),
+        Column("prompt", MESSAGES, "the prompt's messages"),
+        Column("response_a", TEXT, "text of the first response"),
+        Column("response_b", TEXT, "text of the second response"),
+        Column("model_a", TEXT, "model that wrote response_a", nullable=True),
+        Column("model_b", TEXT, "model that wrote response_b", nullable=True),
+        Column("presented_first", TEXT, "which response is to be shown first or left", allowed=("a", "b")),
+        Column("information", FLOAT, "bits that the verdict is expected to tell; null for what the lake knows already", nullable=True),
+    ),
+)
+
 RECORD_KINDS = (
     COMPARISON,
     JUDGMENT,
@@ -571,4 +608,6 @@ RECORD_KINDS = (
     REWARD_BENCH_ROW,
     DATA_RULE,
     RULE,
+    PROPOSED_PAIR,
+    REQUESTED,
 )

@@ -209,12 +209,12 @@ def _recipe_error(error: ValidationError, path: Path) -> RecipeError:
     """One message for all that is wrong, each with the path of its key."""
     problems = error.errors()
     paths = [".".join(str(part) for part in problem["loc"] if part not in (PPO, DPO)) for problem in problems]
-    lines = [f"{path or 'recipe'}: {_in_words(problem)}" for path, problem in zip(paths, problems[:MAX_EXAMPLES], strict=False)]
+    lines = [f"{path or 'recipe'}: {in_words(problem)}" for path, problem in zip(paths, problems[:MAX_EXAMPLES], strict=False)]
     more = f" (and {len(problems) - MAX_EXAMPLES} more)" if len(problems) > MAX_EXAMPLES else ""
     return RecipeError("; ".join(lines) + more, where=str(path), remedy="docs/recipes.md lists every setting")
 
 
-def _in_words(problem: ErrorDetails) -> str:
+def in_words(problem: ErrorDetails) -> str:
     """What is wrong with one setting; the value is told where it is a plain one."""
     if problem["type"] == "extra_forbidden":
         return "there is no such setting"

@@ -312,3 +312,11 @@ class EvaluationConfig(LearningConfig):
     split: Literal["validation", "test"] = Field(default="test", description="the split whose prompts are used")
     max_prompts: int = Field(default=256, ge=1, description="most prompts that are evaluated, the first by prompt id")
     resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of prompts behind each interval")
+
+
+class ProposalConfig(LearningConfig):
+    """Pairs of responses that people could compare next."""
+
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how responses are sampled")
+    split: Literal["train", "validation", "test", "judge"] = Field(default="train", description="the split whose prompts are answered")
+    max_prompts: int = Field(default=4096, ge=1, description="most prompts that are answered, drawn at random; each gives one pair")

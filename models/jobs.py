@@ -2,7 +2,16 @@
 
 from typing import NamedTuple
 
-from models.configs import DPOConfig, EvaluationConfig, LearningConfig, PPOConfig, PretrainConfig, RewardModelConfig, SampleJobConfig
+from models.configs import (
+    DPOConfig,
+    EvaluationConfig,
+    LearningConfig,
+    PPOConfig,
+    PretrainConfig,
+    ProposalConfig,
+    RewardModelConfig,
+    SampleJobConfig,
+)
 
 
 class JobKind(NamedTuple):
@@ -19,4 +28,5 @@ JOBS = {
     "train_policy": JobKind("models.ppo.train_policy", PPOConfig),
     "train_dpo": JobKind("models.dpo.train_dpo", DPOConfig),
     "evaluate_policy": JobKind("models.evaluation.evaluate_policy", EvaluationConfig),
+    "propose_pairs": JobKind("models.requests.propose_pairs", ProposalConfig),
 }

@@ -14,7 +14,8 @@ gives comparison 7/reply-1/reply-2 of "Blue." with "Seven.", and the judgments a
 
 Questions of other kinds (a text, a comment) are passed over. The older layout, `responses` as a list of {"user_id", "status", "values":
 {"best": {"value": "reply-1"}}}, is read too; a response that was discarded or is a draft does not count. A record without a judgment is
-quarantined.
+quarantined. `metadata` may name the `slice`, and the `comparison_id` of a record with two responses: then that, and not the record's id,
+is the source's own id of the comparison, and null says that it is known by its texts (`overnight request` writes such records).
 """
 
 from collections import defaultdict
@@ -67,10 +68,14 @@ def judged(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged, .
     ranking_id = key if any(one.kind == "ranking" for one in said) else None
     if not said:
         raise RowError("missing_judgment", "the record has no submitted response that ranks, rates or picks one of its fields")
+    metadata = row["metadata"] if isinstance(row.get("metadata"), dict) else {}
+    part = rows.slice_name(metadata) or default_slice
     found = []
     for a, b in combinations(names, 2):
         votes = tuple(_vote(one, a, b, f"{key}/{a}/{b}") for one in said if a in one.values and b in one.values)
-        pair = Pair(prompt, texts[a], texts[b], default_slice, f"{key}/{a}/{b}", ranking_id=ranking_id)
+        is_named = len(names) == 2 and "comparison_id" in metadata
+        pair_key = rows.name(metadata, "comparison_id") if is_named else f"{key}/{a}/{b}"
+        pair = Pair(prompt, texts[a], texts[b], part, pair_key, ranking_id=ranking_id)
         found += [Judged(pair, votes)] if votes else []
     if not found:
         raise RowError("nothing_to_compare", "no user judged two of the record's responses")

@@ -10,7 +10,8 @@ ones that `to_name` names, or else two data keys that end in 1 and 2 or in _a an
 `question`.
 
 A skipped annotation (was_cancelled) does not count. One marked `ground_truth` is the verdict of a gold comparison, and no judgment. A
-task without a judgment is quarantined.
+task without a judgment is quarantined. `data` may name the `slice`, and the `comparison_id`: then that, and not the task's id, is the
+source's own id of the comparison, and null says that it is known by its texts (`overnight request` writes such tasks).
 """
 
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ def judged(row: Mapping[str, Any], default_slice: str | None) -> tuple[Judged]:
         response_a=rows.required_text(data, one),
         response_b=rows.required_text(data, other),
         slice=rows.slice_name(data) or default_slice,
-        key=rows.required_name(row, "id"),
+        key=rows.name(data, "comparison_id") if "comparison_id" in data else rows.required_name(row, "id"),
         gold_verdict=gold[0] if gold else None,
     )
     return (Judged(pair, votes),)

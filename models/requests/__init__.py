@@ -1,0 +1,1 @@
+"""Which comparisons people should judge next."""

@@ -1,0 +1,1 @@
+"""What people are asked to judge next: chosen, kept, and written for annotation tools."""
