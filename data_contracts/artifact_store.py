@@ -69,6 +69,9 @@ class Artifact:
             if entry.path == name:
                 share_of(self.directory).fetch(self.directory, entry)
         path = self.directory / name
+        if self.manifest.collected_at:
+            what = f"the files of {self.kind} {self.short_id} were removed on {self.manifest.collected_at}: nothing needed them any more"
+            raise IntegrityError(what, where=str(self.directory), remedy="run the recipe that made it again")
         if not path.exists():
             raise IntegrityError(
                 f"artifact {self.kind} {self.short_id} has no {name}", where=str(self.directory), remedy="run `overnight verify`"
@@ -115,6 +118,7 @@ def publish(
     series: str = "",
     number: int | None = None,
     share: Share | None = None,
+    again: bool = False,
 ) -> Artifact:
     """Build an artifact aside and put it in its place.
 
@@ -126,6 +130,7 @@ def publish(
         series: what the artifact is numbered in, where it has a number.
         number: its number, see `Share.publish`.
         share: where it is published; by default where the home shares what it makes.
+        again: whether it takes the place of one whose files were collected.
 
     Returns:
         The artifact now in place: this one, or an equal one that another process published first.
@@ -142,7 +147,11 @@ def publish(
         headline = build(aside)
         manifest = _seal(aside, identity, headline, time.monotonic() - started)
         destination = place(manifest)
-        (share or share_of(staging)).publish(aside, destination, series=series, number=number)
+        where = share or share_of(staging)
+        if again:
+            where.put_back(destination, aside, manifest)
+        else:
+            where.publish(aside, destination, series=series, number=number)
     except Exception as error:
         if is_disk_full(error) and not isinstance(error, StorageError):
             raise StorageError(
@@ -208,14 +217,16 @@ class ArtifactStore:
         return open_artifact(path.parent) if path.exists() else None
 
     def make(self, identity: Identity, build: Callable[[Path], Headline]) -> Made:
-        """The artifact with this identity: the one that is there, or a new one that `build` writes (see `publish`)."""
-        if (found := self.find(identity.kind, identity.id)) is not None:
+        """The artifact with this identity: the one that is there with its files, or a new one that `build` writes (see `publish`)."""
+        found = self.find(identity.kind, identity.id)
+        if found is not None and not found.manifest.collected_at:
             return Made(found, reused=True)
         artifact = publish(
             identity,
             build,
             staging=self.root / ".staging",
             place=lambda manifest: self.root / manifest.kind / manifest.id[:SHORT],
+            again=found is not None,
         )
         return Made(artifact, reused=False)
 

@@ -3,12 +3,12 @@
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_contracts.artifact_store import ArtifactStore
-from data_contracts.sharing.share import Share, share_of
+from data_contracts.sharing.share import OneMachine, Share, share_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Home:
 
     @property
     def lock(self) -> Path:
-        """Held by every night that runs, and by `overnight forget` alone."""
+        """Held by every night that runs, and by whoever is `alone`."""
         return self.root / ".lock"
 
     @contextmanager
@@ -60,6 +60,20 @@ class Home:
         """
         with self.share.turn(self.lock, shared=True):
             self.refresh()
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the home to oneself: a night or an ingest that runs beside this would publish what it read before.
+
+        Raises:
+            StorageError: somebody is at work.
+        """
+        with ExitStack() as stack:
+            for lock in (self.lock, self.tombstones / ".lock", self.lake / ".lock"):
+                stack.enter_context(self.share.turn(lock, wait=False))
+            for lock in self.work.glob("*.lock"):
+                stack.enter_context(OneMachine().turn(lock, wait=False))
             yield
 
     @property

@@ -80,6 +80,9 @@ class Manifest(_Frozen):
     redactions: tuple[Redaction, ...] = Field(
         default=(), description="what was forgotten since publication; `files` tells what was published"
     )
+    collected_at: str = Field(
+        default="", description="UTC time at which its files were removed because nothing needed them, ISO 8601; empty while they are there"
+    )
 
     @property
     def kind(self) -> str:
@@ -89,11 +92,13 @@ class Manifest(_Frozen):
     @property
     def present_files(self) -> tuple[FileEntry, ...]:
         """Every file but the manifest, as it must be now."""
+        if self.collected_at:
+            return ()
         return self.redactions[-1].files if self.redactions else self.files
 
     @property
     def present_digest(self) -> str:
-        """Hash of the files as they must be now: the digest, unless something was forgotten."""
+        """Hash of the files as they must be now, or were when they were collected: the digest, unless something was forgotten."""
         return self.redactions[-1].digest if self.redactions else self.digest
 
     def as_input(self, role: str) -> InputRef:

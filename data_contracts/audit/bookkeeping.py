@@ -81,6 +81,7 @@ def _artifact(artifact: Artifact) -> Row:
         "config": json.dumps(manifest.identity.config),
         "code_version": manifest.identity.code_version,
         "directory": str(artifact.directory),
+        "collected_at": manifest.collected_at or None,
     }
 
 

@@ -66,6 +66,12 @@ ARTIFACTS = RecordKind(
         Column("config", TEXT, "the resolved configuration of its stage, as JSON"),
         Column("code_version", TEXT, "hash of the source that made it"),
         Column("directory", TEXT, "where it lies"),
+        Column(
+            "collected_at",
+            TEXT,
+            "when its files were removed because nothing needed them, in UTC; null while they are there",
+            nullable=True,
+        ),
     ),
 )
 FILES = RecordKind(

@@ -160,6 +160,14 @@ class Mirror:
             directory / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n", lambda: self._here.redact(directory, aside, manifest)
         )
 
+    def put_back(self, directory: Path, aside: Path, manifest: Manifest) -> None:
+        """Upload the files, then put the new manifest in the store and all of it here."""
+        self._check()
+        self._upload(aside, directory, manifest.files)
+        self._write(
+            directory / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n", lambda: self._here.put_back(directory, aside, manifest)
+        )
+
     def write(self, path: Path, text: str) -> None:
         """To the store, then here."""
         self._write(path, text, lambda: write_whole(path, text))

@@ -60,6 +60,10 @@ class Share(Protocol):
         """Put a new manifest in place of a published one, and then those files that lie aside."""
         ...
 
+    def put_back(self, directory: Path, aside: Path, manifest: Manifest) -> None:
+        """Give a published directory whose files were collected those that lie aside, its new manifest last."""
+        ...
+
     def write(self, path: Path, text: str) -> None:
         """Write a small document, whatever stood there."""
         ...
@@ -166,6 +170,15 @@ class OneMachine:
             if (aside / entry.path).exists():
                 (aside / entry.path).replace(directory / entry.path)
         flush(directory)
+
+    def put_back(self, directory: Path, aside: Path, manifest: Manifest) -> None:
+        """File after file, then the manifest: until then they count as nothing."""
+        for entry in manifest.files:
+            (directory / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            (aside / entry.path).replace(directory / entry.path)
+        flush(directory)
+        self.write(directory / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
+        (directory / MANIFEST_NAME).chmod(0o444)
 
     def write(self, path: Path, text: str) -> None:
         """See `write_whole`."""

@@ -8,7 +8,6 @@ work that the next run completes. An artifact is redacted with its manifest firs
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from data_contracts.home import Home
 from data_contracts.manifest import FileEntry, Manifest, Redaction, content_hash, file_hash
 from data_contracts.parquet import write_table
 from data_contracts.registry import ALIASES, lines
-from data_contracts.sharing.share import OneMachine, flush, write_whole
+from data_contracts.sharing.share import flush, write_whole
 from data_contracts.tombstones import Named, Tombstone, Tombstones
 from tasks.privacy.erase import Forgotten, aliases_of, blank_quarantine, erase_lines, erase_report, erase_table, erase_text
 from tasks.privacy.screening import pseudonym
@@ -73,7 +72,7 @@ def forget(
     if key is not None:
         annotators = [*annotators, *(pseudonym(key, name) for name in annotators)]
         judgments = [*judgments, *(f"{source}/{pseudonym(key, own)}" for source, _, own in (name.partition("/") for name in judgments))]
-    with _alone(home):
+    with home.alone():
         home.refresh()
         _sweep(home)
         done = [_carry_out(home, Forgotten.model_validate_json(path.read_text())) for path in sorted(home.tombstones.glob(JOURNALS))]
@@ -89,17 +88,6 @@ def _clean(reason: str, names: Sequence[str]) -> str:
     for name in names:
         reason = reason.replace(name, "[id]")
     return reason
-
-
-@contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    """Have the home to oneself: a night or an ingest that runs beside this would publish what it read before."""
-    with ExitStack() as stack:
-        for lock in (home.lock, home.tombstones / ".lock", home.lake / ".lock"):
-            stack.enter_context(home.share.turn(lock, wait=False))
-        for lock in home.work.glob("*.lock"):
-            stack.enter_context(OneMachine().turn(lock, wait=False))
-        yield
 
 
 def _sweep(home: Home) -> None:
