@@ -85,7 +85,7 @@ def show_summary(home: Home) -> None:
         console.print(f"audit database as of {_shown(built_at)} UTC", highlight=False)
         for (forgotten,) in connection.execute(FORGOTTEN_SINCE).fetchall():
             told = f"{forgotten} requests to forget came after the last night: figures of nights still count what was erased"
-            console.print(told, highlight=False)
+            console.print(told, highlight=False, soft_wrap=True)
         for title, query in SUMMARY.items():
             _print(console, title, connection.execute(query))
 
