@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic_core import ErrorDetails
 
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
-from models.configs import DPOConfig, EvaluationConfig, PPOConfig, RewardModelConfig
+from models.configs import EvaluationConfig, RewardModelConfig
+from models.policy_configs import DPOConfig, PPOConfig
 from models.randomness import derive_seed
 from tasks.data_gate.rules import DataGateConfig
 from tasks.decision.gate import GateConfig
@@ -189,6 +190,9 @@ def _resolve_paths(content: dict[str, Any], base: Path) -> None:
         for listed in content.get(section, {}).get(key, []):
             if isinstance(listed.get("path"), str):
                 listed["path"] = str((base / listed["path"]).resolve())
+    for term in content.get("policy", {}).get("rewards", []):
+        if isinstance(term.get("folder"), str):
+            term["folder"] = str((base / term["folder"]).resolve())
     for key in ("base_model", "reward_backbone"):
         model = content.get(key, {}).get("source", BUILT_IN)
         local = (base / model).resolve()

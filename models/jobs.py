@@ -2,16 +2,8 @@
 
 from typing import NamedTuple
 
-from models.configs import (
-    DPOConfig,
-    EvaluationConfig,
-    LearningConfig,
-    PPOConfig,
-    PretrainConfig,
-    ProposalConfig,
-    RewardModelConfig,
-    SampleJobConfig,
-)
+from models.configs import EvaluationConfig, LearningConfig, PretrainConfig, ProposalConfig, RewardModelConfig, SampleJobConfig
+from models.policy_configs import DPOConfig, PPOConfig
 
 
 class JobKind(NamedTuple):

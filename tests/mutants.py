@@ -15,12 +15,14 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 COPIED = ("models", "data_contracts", "tests")
 TESTS = tuple(
-    f"tests/models/{name}.py" for name in ("ppo/test_ppo_math", "ppo/test_group_advantages", "dpo/test_dpo_math", "ppo/test_ppo_update")
+    f"tests/models/{name}.py"
+    for name in ("ppo/test_ppo_math", "ppo/test_group_advantages", "dpo/test_dpo_math", "ppo/test_ppo_update", "ppo/test_rewards")
 )
 PASSED, FAILED = 0, 1
 """Exit statuses of pytest; any other says that the tests did not run, which kills no mutant."""
 MATH, UPDATE, GROUPS = "models/ppo/ppo_math.py", "models/ppo/ppo_update.py", "models/ppo/group_advantages.py"
 DPO = "models/dpo/dpo_math.py"
+TERMS, RULES = "models/ppo/rewards/terms.py", "models/ppo/rewards/rules.py"
 
 
 class Mutant(NamedTuple):
@@ -67,6 +69,13 @@ MUTANTS = (
     Mutant("preferences turned round", DPO, "-(probabilities * F.logsigmoid(margins)", "-(probabilities * F.logsigmoid(-margins)"),
     Mutant("labels always certain", DPO, "(1 - probabilities) * F.logsigmoid(-margins)", "0 * F.logsigmoid(-margins)"),
     Mutant("no reference in DPO", DPO, "beta * (policy.rejected - reference.rejected)", "beta * policy.rejected"),
+    Mutant(
+        "a term clipped after its weight",
+        TERMS,
+        "config.weight * clipped(scored.score, config.clip)",
+        "clipped(config.weight * scored.score, config.clip)",
+    ),
+    Mutant("a cap that pays for what is short", RULES, "-max(0, length - most)", "-abs(length - most)"),
     Mutant("value loss dropped", UPDATE, "loss = loss + value_part.loss", "loss = loss + 0 * value_part.loss"),
     Mutant("KL loss dropped", UPDATE, "lesson.kl_loss_coef * kl)", "0 * kl)"),
     Mutant("KL paid twice", UPDATE, "scores, mask, kl_coef - kl_loss_coef)", "scores, mask, kl_coef)"),

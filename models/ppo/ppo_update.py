@@ -9,15 +9,16 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim import Optimizer
 
-from models.configs import PPOConfig
 from models.language.diversity import distinct_2, repetition
 from models.language.language_model import LanguageModel, response_batch, response_logprobs
 from models.metrics import finite
 from models.optimization import StepGuard, adamw, set_learning_rate
+from models.policy_configs import PPOConfig
 from models.ppo.group_advantages import group_normalised, leave_one_out, less_batch_mean
 from models.ppo.ppo_math import (
     PolicyLoss,
     ValueLoss,
+    clipped,
     end_penalised,
     explained_variance,
     gae,
@@ -109,7 +110,7 @@ def make_lesson(rollout: Rollout, config: PPOConfig, kl_coef: float) -> Lesson:
     """Rewards, returns and advantages of a rollout."""
     mask = rollout.response_mask
     kl_loss_coef = kl_coef if config.method == "grpo" else 0.0
-    scores = end_penalised(_clipped(rollout.scores, config.score_clip), rollout.ended, config.missing_eos_penalty, config.missing_eos)
+    scores = end_penalised(clipped(rollout.scores, config.score_clip), rollout.ended, config.missing_eos_penalty, config.missing_eos)
     rewards = per_token_rewards(rollout.logprobs, rollout.ref_logprobs, scores, mask, kl_coef - kl_loss_coef)
     if config.method != "ppo" or rollout.values is None:
         worth = _worth(rewards.sum(1), config)
@@ -168,6 +169,7 @@ def update_figures(rollout: Rollout, lesson: Lesson, steps: list[StepFigures]) -
         "repetition": repetition(rollout.responses),
         "steps": len(steps),
     }
+    of_rollout |= {f"term_{name}": values.mean() for name, values in rollout.terms.items()}
     if rollout.values is not None and lesson.returns is not None:
         of_rollout["explained_variance"] = explained_variance(rollout.values, lesson.returns, mask)
     by_name = dict(zip(StepFigures._fields, zip(*steps, strict=True), strict=True))
@@ -226,8 +228,3 @@ def _losses(
         return of_policy, None
     values, old_values, returns = response_values(learner.value.model, batch), own(rollout.values), own(lesson.returns)
     return of_policy, value_loss(values, old_values, returns, mask, clip_range=config.value_clip_range, token_count=tokens)
-
-
-def _clipped(scores: Tensor, limit: float | None) -> Tensor:
-    """Scores within ± the limit, where there is one."""
-    return scores if limit is None else scores.clamp(-limit, limit)

@@ -3,7 +3,7 @@
 Shapes: B responses, T response tokens of the longest one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -58,9 +58,11 @@ class Rollout(NamedTuple):
     values: Tensor | None
     """(B, T), the value model's forecast in front of each token; 0 on padding; None without a value model."""
     scores: Tensor
-    """(B,), the reward model's score of each response, without any penalty."""
+    """(B,), the score of each response, without any penalty."""
     disagreement: Tensor
     """(B,), standard deviation of that score between the reward model's members."""
+    terms: Mapping[str, Tensor]
+    """(B,) each, the parts that the score is the sum of, by the name of the reward's term."""
     ended: Tensor
     """(B,), True where the response ended by itself."""
 
@@ -113,6 +115,7 @@ def collect_rollout(
         values=None if actors.value is None else gather(partial(response_values, actors.value)),
         scores=scored.score.to(device),
         disagreement=scored.disagreement.to(device),
+        terms={name: part.to(device) for name, part in scored.terms.items()},
         ended=torch.tensor([answer.ended for answer in answers], device=device),
     )
     _check_logprobs(rollout, [answer.logprobs for answer in answers])

@@ -26,7 +26,7 @@ def score_responses(scorer: Scorer, prompts: Sequence[Sequence[Message]], respon
         raise
     except Exception as error:
         raise StageError(f"{name} could not score responses: {type(error).__name__}: {error}", remedy="correct the function") from error
-    for what, values in zip(Scored._fields, scored, strict=True):
+    for what, values in (("score", scored.score), ("disagreement", scored.disagreement)):
         if tuple(values.shape) != (len(responses),):
             raise StageError(
                 f"{name} gave a {what} of shape {tuple(values.shape)} for {len(responses)} responses",

@@ -8,23 +8,26 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pyarrow.parquet as pq
 from accelerate import Accelerator
 
 from data_contracts.errors import RecipeError
+from data_contracts.records import POLICY_SAMPLE
 from models.checkpoint import Checkpoints, Part
-from models.configs import PPOConfig
 from models.job import Headline, Job
 from models.language.generation import check_context
 from models.language.language_model import load_language_model, save_language_model
 from models.language.prompts import EncodedPrompts, deal, encode_prompts, load_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.metrics import write_metrics
+from models.policy_configs import PPOConfig
 from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
 from models.ppo.ppo_update import Learner, learn, make_lesson, mean_kl, new_learner, update_figures
+from models.ppo.rewards.terms import load_rewards
 from models.ppo.rollout import Actors, Rollout, collect_rollout
 from models.ppo.scoring import Scorer, score_responses
-from models.ppo.selection import Best, sample_validation
+from models.ppo.selection import Best, sample_rows, sample_validation
 from models.ppo.value_model import load_value_model
 from models.progress import Progress
 from models.randomness import derive_seed
@@ -57,6 +60,8 @@ class Standing:
     best: Best = field(default_factory=Best)
     metrics: list[Metrics] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
+    samples: list[dict[str, object]] = field(default_factory=list)
+    """The best update's responses to the validation prompts: rows of the record `policy sample`."""
 
     @property
     def is_stopped(self) -> bool:
@@ -74,7 +79,7 @@ class Validation(NamedTuple):
 
 
 def run(job: Job[PPOConfig]) -> Headline:
-    """Train a policy; writes `model/`, `metrics.jsonl` and `alarms.jsonl`.
+    """Train a policy; writes `model/`, `metrics.jsonl`, `alarms.jsonl` and, with validation prompts, `samples.parquet`.
 
     Inputs: `base_model` (start and reference), `reward_model`, `judge` (a held-out reward model), `prompts`.
     """
@@ -86,6 +91,8 @@ def run(job: Job[PPOConfig]) -> Headline:
     save_language_model(learner.policy.model, ground.actors.tokenizer, job.output / "model")
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
     write_metrics(job.output / "alarms.jsonl", [alarm._asdict() for alarm in standing.alarms])
+    if standing.samples:
+        pq.write_table(POLICY_SAMPLE.table(standing.samples), job.output / "samples.parquet")
     return {
         **_gains(standing),
         "updates": standing.updates,
@@ -165,7 +172,8 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
         ground.judge, [prompt.messages for prompt in ground.validation.prompts], rollout.text, name="the held-out judge"
     )
     found = Validation(float(judged.score.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
-    standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop)
+    if standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop):
+        standing.samples = sample_rows(ground.validation, rollout, judged.score)
     return {f"validation_{name}": value for name, value in found._asdict().items()}
 
 
@@ -192,6 +200,7 @@ def _save(learner: Learner, standing: Standing, checkpoints: Checkpoints) -> Non
         "best": standing.best.state(),
         "metrics": standing.metrics,
         "alarms": standing.alarms,
+        "samples": standing.samples,
         "guards": {name: [trainee.guard.skipped, trainee.guard.in_a_row] for name, trainee in learner.trainees.items()},
     }
     checkpoints.save(standing.updates, _parts(learner, standing), state)
@@ -208,7 +217,8 @@ def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progr
     standing.updates, state = found
     standing.kl.kl_coef = state["kl_coef"]
     standing.best.restore(state["best"])
-    standing.metrics, standing.alarms = state["metrics"], [Alarm(*alarm) for alarm in state["alarms"]]
+    standing.metrics, standing.samples = state["metrics"], state["samples"]
+    standing.alarms = [Alarm(*alarm) for alarm in state["alarms"]]
     for name, trainee in learner.trainees.items():
         trainee.guard.skipped, trainee.guard.in_a_row = state["guards"][name]
     progress.note(f"going on from the checkpoint of update {standing.updates}")
@@ -226,7 +236,7 @@ def _set_up(job: Job[PPOConfig], config: PPOConfig, accelerator: Accelerator) ->
     validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
     ground = Ground(
         actors=Actors(learner.policy.model, reference, learner.value.model if learner.value else None, tokenizer),
-        scorer=load_reward_model(reward, device).score,
+        scorer=load_rewards(config, reward, device),
         judge=load_reward_model(job.input("judge", "model"), device).score,
         prompts=encode_prompts(tokenizer, load_prompts(path, "train"), longest),
         validation=encode_prompts(tokenizer, validation, longest) if validation else None,

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from data_contracts.errors import RecipeError
-from models.configs import PPOConfig
 from models.language.language_model import ResponseBatch
 from models.language.text import Tokenizer
+from models.policy_configs import PPOConfig
 from models.reward.reward_model import RewardModel, load_reward_model, new_reward_model
 
 

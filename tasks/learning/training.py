@@ -3,15 +3,18 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 from data_contracts.artifact_store import SHORT, Artifact, Headline, Made
-from data_contracts.code_version import code_version
+from data_contracts.code_version import code_version, plugin_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions, pinned_config
-from models.configs import DPOConfig, EvaluationConfig, PPOConfig, RewardModelConfig
+from models.configs import EvaluationConfig, RewardModelConfig
 from models.jobs import JOBS
+from models.policy_configs import DPOConfig, PPOConfig
+from models.reward_terms import FunctionTerm
 from tasks.learning.worker import run_job, turn
 from tasks.progress import StageProgress, emit
 from tasks.stage import stage
@@ -38,9 +41,9 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
     present = {role: artifact for role, artifact in inputs.items() if artifact is not None}
     identity = Identity(
         kind=kind,
-        code_version=code_version(JOBS[job].module),
+        code_version="-".join([code_version(JOBS[job].module), *plugin_versions(config)]),
         libraries=library_versions(LIBRARIES + (LORA_LIBRARIES if getattr(config, "lora", None) else ())),
-        config=pinned_config(config),
+        config=without_folders(pinned_config(config)),
         inputs=tuple(artifact.manifest.as_input(role) for role, artifact in present.items()),
     )
     work = home.work / identity.id[:SHORT]
@@ -54,6 +57,19 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
         made = home.artifacts.make(identity, build)
         shutil.rmtree(work, ignore_errors=True)
     return made
+
+
+def plugin_versions(config: BaseModel) -> list[str]:
+    """The versions of the functions that a config names by import path."""
+    terms = [term for term in getattr(config, "rewards", ()) if isinstance(term, FunctionTerm)]
+    return [plugin_version(term.function.partition(":")[0], Path(term.folder) if term.folder else None) for term in terms]
+
+
+def without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """A pinned config without where functions stand on this machine: their source counts, and not their place."""
+    if "rewards" not in config:
+        return config
+    return config | {"rewards": [{name: value for name, value in term.items() if name != "folder"} for term in config["rewards"]]}
 
 
 def _forward(event: Mapping[str, object]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from data_contracts.errors import RecipeError
 from flows.recipe import RECIPES, load_recipe
-from models.configs import DPOConfig, PPOConfig
+from models.policy_configs import DPOConfig, PPOConfig
 
 LOCAL = 'name = "x"\n[base_model]\nsource = "./model"\n[[ingest.sources]]\nname = "s"\nformat = "native"\npath = "feedback.jsonl"\n'
 

@@ -8,11 +8,12 @@ import torch
 from accelerate import Accelerator
 
 from data_contracts.records import PROMPT
-from models.configs import EvaluationConfig, PPOConfig, SamplingConfig
+from models.configs import EvaluationConfig, SamplingConfig
 from models.job import Job
 from models.language.language_model import load_language_model
 from models.language.prompts import Prompt, encode_prompts
 from models.language.text import load_tokenizer, pad_token
+from models.policy_configs import PPOConfig
 from models.ppo.ppo_update import Learner, new_learner
 from models.ppo.rollout import Actors
 from models.ppo.scoring import Scorer

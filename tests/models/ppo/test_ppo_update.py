@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from data_contracts.errors import StageError
-from models.configs import PPOConfig
+from models.policy_configs import PPOConfig
 from models.ppo.ppo_update import Learner, StepFigures, learn, make_lesson, mean_kl, update_figures
 from models.ppo.rollout import Rollout, collect_rollout
 from tests.models.learning import ground_of, length_score, ppo_config

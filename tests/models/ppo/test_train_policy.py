@@ -14,15 +14,14 @@ from pydantic import ValidationError
 from data_contracts.errors import InputError
 from data_contracts.manifest import list_files
 from models.checkpoint import Checkpoints
-from models.configs import PPOConfig, SamplingConfig
+from models.configs import SamplingConfig
 from models.language.language_model import load_language_model
-from models.language.pretrain import language_model_loss
-from models.language.text import Message, encode_prompt, encode_response, load_tokenizer
+from models.language.text import Message, load_tokenizer
+from models.policy_configs import PPOConfig
 from models.ppo.scoring import Scorer
 from models.ppo.train_policy import Standing, run, train
 from models.progress import Progress
 from models.reward.ensemble import Scored
-from tests.models.conftest import sentences, user
 from tests.models.learning import agreed, ground_of, length_score, make_job, ppo_config, some_prompts, write_inputs
 from tests.models.test_resume import killed_twice, unbroken
 
@@ -264,27 +263,6 @@ def test_a_split_without_prompts_is_an_input_error(chat_model: Path, tmp_path: P
 
 def share_of_good(_: Sequence[object], responses: Sequence[str]) -> Scored:
     return agreed(torch.tensor([4 * text.split().count("good") / max(1, len(text.split())) for text in responses]))
-
-
-@pytest.fixture(scope="module")
-def fluent_model(tmp_path_factory: pytest.TempPathFactory, chat_model: Path) -> Path:
-    """The small chat model after a short pretraining on random sentences, so that it writes words and ends."""
-    from models.language.language_model import save_language_model
-
-    tokenizer, model = load_tokenizer(chat_model), load_language_model(chat_model)
-    texts = [
-        encode_prompt(tokenizer, user(a), 64).ids + encode_response(tokenizer, b, tokenizer.eos_token_id)
-        for a, b in zip(sentences(512, seed=3), sentences(512, seed=4), strict=True)
-    ]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for step in range(120):
-        loss = language_model_loss(model, texts[step % 8 * 64 : step % 8 * 64 + 64], tokenizer.pad_token_id)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-    directory = tmp_path_factory.mktemp("fluent") / "model"
-    save_language_model(model, tokenizer, directory)
-    return directory
 
 
 @pytest.mark.slow
