@@ -55,7 +55,7 @@ class SampleJobConfig(LearningConfig):
 
 
 class LoRAConfig(BaseModel):
-    """Matrices of low rank beside the backbone's linear layers (Hu et al., 2021), which learn in its place; needs the extra `lora`."""
+    """Matrices of low rank beside a model's linear layers (Hu et al., 2021), which learn in its place; needs the extra `lora`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.configs import Labels, LearningConfig, SamplingConfig
+from models.configs import Labels, LearningConfig, LoRAConfig, SamplingConfig
 from models.reward_terms import RewardModelTerm, RewardTerm
 
 MissingEnd = Literal["subtract", "replace"]
@@ -73,6 +73,11 @@ class PPOConfig(LearningConfig):
     samples_per_prompt: int = Field(
         default=1, ge=1, description="responses to each prompt of a rollout; `rloo` and `grpo` need two or more"
     )
+    lora: LoRAConfig | None = Field(
+        default=None,
+        description="train matrices of low rank instead of the policy itself, whose weights without them are the reference: one model in "
+        "memory for two; they are added into the weights at the end; suits learning rates about ten times as high; needs the extra `lora`",
+    )
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how rollouts are sampled")
     updates: int = Field(default=100, ge=1, description="rollouts, each followed by its PPO epochs")
     rollout_batch_size: int = Field(default=512, ge=1, description="episodes per update, over all processes")
@@ -114,8 +119,15 @@ class PPOConfig(LearningConfig):
     whiten_rewards: bool = Field(
         default=False, description="divide per-token rewards by their standard deviation, keeping the mean (`ppo`)"
     )
+    value: Literal["separate", "shared"] = Field(
+        default="separate", description="whether values (`ppo`) come from a model of their own, or from a head on the policy's trunk"
+    )
+    vf_coef: float = Field(
+        default=0.1, ge=0, description="weight of the value loss beside the policy's, where they share the trunk (`shared`)"
+    )
+    value_warmup: int = Field(default=0, ge=0, description="first updates in which only the value model, or the value head, learns (`ppo`)")
     value_from: Literal["reward_model", "base_model"] = Field(
-        default="reward_model", description="where the value model of `ppo` starts: the reward model, or the base model with a zero head"
+        default="reward_model", description="where a `separate` value model starts: the reward model, or the base model with a zero head"
     )
     monitors: MonitorsConfig = Field(default_factory=MonitorsConfig, description="when training is said, or stopped, to go wrong")
     checkpoint_every: int = Field(default=5, ge=1, description="updates between checkpoints")
@@ -137,6 +149,10 @@ class PPOConfig(LearningConfig):
             raise ValueError("rollout_batch_size, minibatch_size and microbatch_size must not rise in this order")
         if self.rollout_batch_size % self.samples_per_prompt:
             raise ValueError("rollout_batch_size must be a multiple of samples_per_prompt")
+        if self.method != "ppo" and (self.value == "shared" or self.value_warmup):
+            raise ValueError(f"method = {self.method!r} has no values: leave out value = 'shared' and value_warmup")
+        if self.value_warmup >= self.updates:
+            raise ValueError("value_warmup must be less than updates, or the policy never learns")
         if self.method in ("rloo", "grpo") and self.samples_per_prompt == 1:
             raise ValueError(f"method = {self.method!r} compares responses to one prompt: samples_per_prompt of 2 or more, such as 4")
         return self

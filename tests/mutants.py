@@ -16,7 +16,14 @@ ROOT = Path(__file__).parents[1]
 COPIED = ("models", "data_contracts", "tests")
 TESTS = tuple(
     f"tests/models/{name}.py"
-    for name in ("ppo/test_ppo_math", "ppo/test_group_advantages", "dpo/test_dpo_math", "ppo/test_ppo_update", "ppo/test_rewards")
+    for name in (
+        "ppo/test_ppo_math",
+        "ppo/test_group_advantages",
+        "dpo/test_dpo_math",
+        "ppo/test_ppo_update",
+        "ppo/test_rewards",
+        "ppo/test_policy_model",
+    )
 )
 PASSED, FAILED = 0, 1
 """Exit statuses of pytest; any other says that the tests did not run, which kills no mutant."""
@@ -76,12 +83,16 @@ MUTANTS = (
         "clipped(config.weight * scored.score, config.clip)",
     ),
     Mutant("a cap that pays for what is short", RULES, "-max(0, length - most)", "-abs(length - most)"),
-    Mutant("value loss dropped", UPDATE, "loss = loss + value_part.loss", "loss = loss + 0 * value_part.loss"),
+    Mutant(
+        "value loss dropped", UPDATE, "value_part.loss if learner.policy.head is None", "0 * value_part.loss if learner.policy.head is None"
+    ),
+    Mutant("weight of the value loss dropped", UPDATE, "else config.vf_coef * value_part.loss", "else value_part.loss"),
+    Mutant("a policy that learns in the warm-up", UPDATE, "[] if only_value else [policy_part.loss]", "[policy_part.loss]"),
     Mutant("KL loss dropped", UPDATE, "lesson.kl_loss_coef * kl)", "0 * kl)"),
     Mutant("KL paid twice", UPDATE, "scores, mask, kl_coef - kl_loss_coef)", "scores, mask, kl_coef)"),
     Mutant("values learn whitened returns", UPDATE, "Lesson(rewards, returns, ", "Lesson(rewards, masked_whiten(returns, mask), "),
     Mutant("advantages not whitened", UPDATE, "masked_whiten(advantages, mask)", "advantages"),
-    Mutant("tokens of the microbatch", UPDATE, "config, part, tokens)", "config, part, sum(len(rollout.responses[i]) for i in part))"),
+    Mutant("tokens of the microbatch", UPDATE, "config, part, tokens,", "config, part, sum(len(rollout.responses[i]) for i in part),"),
 )
 
 

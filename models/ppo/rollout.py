@@ -13,12 +13,12 @@ from torch import Tensor
 from data_contracts.errors import StageError
 from models.configs import SamplingConfig
 from models.language.generation import generate
-from models.language.language_model import LanguageModel, ResponseBatch, logprobs_of, response_batch, response_logits, response_logprobs
+from models.language.language_model import LanguageModel, ResponseBatch, logprobs_of, response_batch, response_logprobs, response_states
 from models.language.prompts import EncodedPrompts
 from models.language.text import Tokenizer, decode_response, end_token, pad_token
 from models.ppo.ppo_math import entropy
 from models.ppo.scoring import Scorer, score_responses
-from models.ppo.value_model import response_values
+from models.ppo.value_model import ValueHead, response_values
 from models.reward.reward_model import RewardModel
 
 LOGPROB_TOLERANCE = 1e-4
@@ -72,8 +72,8 @@ class Actors(NamedTuple):
 
     policy: LanguageModel
     reference: LanguageModel
-    value: RewardModel | None
-    """None where the method does without."""
+    value: RewardModel | ValueHead | None
+    """A model of its own, or a head on the policy's trunk; None where the method does without."""
     tokenizer: Tokenizer
     """The policy's and the reference's; the scorer has its own."""
 
@@ -102,7 +102,9 @@ def collect_rollout(
     def gather(compute: Callable[[ResponseBatch], Tensor]) -> Tensor:
         return over_microbatches(compute, batch.ids, responses, pad_id=pad_id, device=device, size=microbatch_size)
 
-    logprobs, entropies = gather(lambda part: _logprobs_and_entropy(actors.policy, part, sampling.temperature))
+    logprobs, entropies, *values = gather(lambda part: _policy_says(actors, part, sampling.temperature))
+    if isinstance(actors.value, RewardModel):
+        values = [gather(partial(response_values, actors.value))]
     scored = score_responses(scorer, [prompt.messages for prompt in batch.prompts], text)
     rollout = Rollout(
         prompts=batch.ids,
@@ -112,7 +114,7 @@ def collect_rollout(
         logprobs=logprobs,
         entropy=entropies,
         ref_logprobs=gather(lambda part: response_logprobs(actors.reference, part, sampling.temperature)),
-        values=None if actors.value is None else gather(partial(response_values, actors.value)),
+        values=values[0] if values else None,
         scores=scored.score.to(device),
         disagreement=scored.disagreement.to(device),
         terms={name: part.to(device) for name, part in scored.terms.items()},
@@ -158,11 +160,13 @@ def length_mask(responses: Sequence[Sequence[int]], device: torch.device) -> Ten
     return torch.arange(max(map(len, responses)), device=device) < lengths.unsqueeze(1)
 
 
-def _logprobs_and_entropy(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
-    """Logprobs and entropies of the response tokens, (2, B, T), from one forward pass."""
-    logits = response_logits(model, batch, temperature)
-    both = torch.stack([logprobs_of(logits, batch.responses), entropy(logits)])
-    return both.masked_fill(~batch.response_mask, 0.0)
+def _policy_says(actors: Actors, batch: ResponseBatch, temperature: float) -> Tensor:
+    """Logprobs and entropies of the response tokens, and values where a head on the policy's trunk gives them: (2 or 3, B, T)."""
+    logits, hidden = response_states(actors.policy, batch, temperature)
+    found = [logprobs_of(logits, batch.responses), entropy(logits)]
+    if isinstance(actors.value, ValueHead):
+        found.append(actors.value(hidden, batch.response_mask))
+    return torch.stack(found).masked_fill(~batch.response_mask, 0.0)
 
 
 def _check_logprobs(rollout: Rollout, sampled: Sequence[Sequence[float]]) -> None:

@@ -1,6 +1,6 @@
 """Job `train_policy`: PPO, or a relative, against a reward model, held near the reference policy by KL, ending with the best update.
 
-Left out on purpose: more than one process, a trunk shared by policy and value model, and generation on another machine.
+Left out on purpose: more than one process, and generation on another machine.
 Nothing draws from a generator that has a state: samples and orders are functions of the seed and the update's number.
 """
 
@@ -15,40 +15,22 @@ from data_contracts.errors import RecipeError
 from data_contracts.records import POLICY_SAMPLE
 from models.checkpoint import Checkpoints, Part
 from models.job import Headline, Job
-from models.language.generation import check_context
-from models.language.language_model import load_language_model, save_language_model
-from models.language.prompts import EncodedPrompts, deal, encode_prompts, load_prompts
-from models.language.text import load_tokenizer, pad_token
+from models.language.language_model import save_language_model
+from models.language.prompts import EncodedPrompts, deal
 from models.metrics import write_metrics
 from models.policy_configs import PPOConfig
+from models.ppo.ground import Ground, set_up
+from models.ppo.learner import Learner
 from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
-from models.ppo.ppo_update import Learner, learn, make_lesson, mean_kl, new_learner, update_figures
-from models.ppo.rewards.terms import load_rewards
-from models.ppo.rollout import Actors, Rollout, collect_rollout
-from models.ppo.scoring import Scorer, score_responses
+from models.ppo.ppo_update import learn, make_lesson, mean_kl, update_figures
+from models.ppo.rollout import Rollout, collect_rollout
+from models.ppo.scoring import score_responses
 from models.ppo.selection import Best, sample_rows, sample_validation
-from models.ppo.value_model import load_value_model
 from models.progress import Progress
 from models.randomness import derive_seed
-from models.reward.reward_model import load_reward_model
 
 Metrics = dict[str, float | int | None]
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a policy is trained on: everything that stays as it is."""
-
-    actors: Actors
-    """The policy and the value model in it are the learner's."""
-    scorer: Scorer
-    """Gives the scores that PPO raises."""
-    judge: Scorer
-    """Held out: chooses the best update, and is never trained on."""
-    prompts: EncodedPrompts
-    validation: EncodedPrompts | None
-    """Prompts for choosing the best update; None keeps the last one."""
 
 
 @dataclass
@@ -86,9 +68,9 @@ def run(job: Job[PPOConfig]) -> Headline:
     config, accelerator = job.config, Accelerator()
     if accelerator.num_processes > 1:
         raise RecipeError("PPO runs in one process", remedy="ask for one process for the policy stage")
-    learner, ground = _set_up(job, config, accelerator)
+    policy, learner, ground = set_up(job, accelerator)
     standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
-    save_language_model(learner.policy.model, ground.actors.tokenizer, job.output / "model")
+    save_language_model(policy.merged(), ground.actors.tokenizer, job.output / "model")
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
     write_metrics(job.output / "alarms.jsonl", [alarm._asdict() for alarm in standing.alarms])
     if standing.samples:
@@ -128,7 +110,8 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
         # 4. Metrics, and the price of KL for the next update.
         figures = update_figures(rollout, lesson, steps)
         row: Metrics = {"update": update + 1, **figures, "kl_coef": standing.kl.kl_coef, "steps_skipped": learner.steps_skipped}
-        standing.kl.update(kl, len(rollout.responses))
+        if update >= config.value_warmup:  # before, the policy is the reference, and its KL of 0 says nothing
+            standing.kl.update(kl, len(rollout.responses))
         standing.updates = update + 1
 
         # 5. Validation: is this the best policy so far?
@@ -191,6 +174,8 @@ def _parts(learner: Learner, standing: Standing) -> dict[str, Part]:
     parts: dict[str, Part] = {"best": standing.best.weights}
     for name, trainee in learner.trainees.items():
         parts |= {name: trainee.model, f"{name}_optimizer": trainee.optimizer}
+        if trainee.head is not None:
+            parts[f"{name}_head"] = trainee.head
     return parts
 
 
@@ -223,27 +208,6 @@ def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progr
         trainee.guard.skipped, trainee.guard.in_a_row = state["guards"][name]
     progress.note(f"going on from the checkpoint of update {standing.updates}")
     return standing
-
-
-def _set_up(job: Job[PPOConfig], config: PPOConfig, accelerator: Accelerator) -> tuple[Learner, Ground]:
-    """The models, where they are to be, and the prompts."""
-    base, reward, device = job.input("base_model", "model"), job.input("reward_model", "model"), accelerator.device
-    tokenizer = load_tokenizer(base)
-    policy, reference = load_language_model(base, device), load_language_model(base, device).eval().requires_grad_(False)
-    value = load_value_model(config, reward, base, tokenizer, device) if config.method == "ppo" else None
-    learner = new_learner(policy, value, config, accelerator, pad_token(tokenizer))
-    longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")
-    validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
-    ground = Ground(
-        actors=Actors(learner.policy.model, reference, learner.value.model if learner.value else None, tokenizer),
-        scorer=load_rewards(config, reward, device),
-        judge=load_reward_model(job.input("judge", "model"), device).score,
-        prompts=encode_prompts(tokenizer, load_prompts(path, "train"), longest),
-        validation=encode_prompts(tokenizer, validation, longest) if validation else None,
-    )
-    for model in (policy, *([] if value is None else [value.backbone])):
-        check_context(model, ground.prompts.ids, config.sampling)  # an error now, and not when the longest prompt's turn comes
-    return learner, ground
 
 
 def _gains(standing: Standing) -> dict[str, float | int | None]:

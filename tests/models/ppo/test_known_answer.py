@@ -83,9 +83,18 @@ def trained(model: Path, work: Path, **changes: object) -> tuple[Answer, torch.n
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["ppo", "reinforce", "rloo"])
-def test_the_best_policy_under_the_price_of_kl_is_come_near(method: str, chat_model: Path, tmp_path: Path) -> None:
-    answer, policy = trained(chat_model, tmp_path, method=method, samples_per_prompt=8 if method == "rloo" else 1)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"method": "reinforce"},
+        {"method": "rloo", "samples_per_prompt": 8},
+        {"lora": {"rank": 8}, "value": "shared", "value_warmup": 1, "learning_rate": 2e-2},
+    ],
+    ids=["ppo", "reinforce", "rloo", "lora and shared"],
+)
+def test_the_best_policy_under_the_price_of_kl_is_come_near(changes: dict[str, object], chat_model: Path, tmp_path: Path) -> None:
+    answer, policy = trained(chat_model, tmp_path, **changes)
     before = answer.objective(answer.reference)
     assert before + 0.75 * (answer.best - before) < answer.objective(policy) < answer.best
 

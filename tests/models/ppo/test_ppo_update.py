@@ -10,7 +10,8 @@ from torch import Tensor
 
 from data_contracts.errors import StageError
 from models.policy_configs import PPOConfig
-from models.ppo.ppo_update import Learner, StepFigures, learn, make_lesson, mean_kl, update_figures
+from models.ppo.learner import Learner
+from models.ppo.ppo_update import StepFigures, learn, make_lesson, mean_kl, update_figures
 from models.ppo.rollout import Rollout, collect_rollout
 from tests.models.learning import ground_of, length_score, ppo_config
 

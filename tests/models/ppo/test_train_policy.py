@@ -187,10 +187,13 @@ class StoppedError(BaseException):
     """The process was killed, as far as this test goes; nothing that handles errors may catch it."""
 
 
-@pytest.mark.parametrize(("killed_at", "method"), [(3, "ppo"), (5, "ppo"), (6, "rloo")])
-def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, method: str, chat_model: Path, tmp_path: Path) -> None:
+SHARED_LORA = {"method": "ppo", "lora": {"rank": 2}, "value": "shared", "value_warmup": 1}
+
+
+@pytest.mark.parametrize(("killed_at", "method"), [(3, {}), (5, {}), (6, {"method": "rloo"}), (5, SHARED_LORA)])
+def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, method: dict[str, Any], chat_model: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"updates": 4, "checkpoint_every": 2, "validation_every": 2, "learning_rate": 1e-3}
-    options |= {"monitors": {"length_growth": 0.1}, "method": method, "samples_per_prompt": 2}
+    options |= {"monitors": {"length_growth": 0.1}, "samples_per_prompt": 2, **method}
     expected, whole = train_small(chat_model, tmp_path / "whole", **options)
     calls = iter(range(1_000))
 
