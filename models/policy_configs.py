@@ -57,6 +57,19 @@ class MonitorsConfig(BaseModel):
         return self
 
 
+class PTXConfig(BaseModel):
+    """A mix of the pretraining loss into the policy's updates, so that less of what the base model knew is forgotten."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    coef: float = Field(default=1.0, gt=0, description="weight of the corpus's mean loss per token beside the policy's loss")
+    corpus: str | None = Field(
+        default=None, description="text file in UTF-8, whose texts blank lines divide; by default the simulated world's corpus"
+    )
+    batch_size: int = Field(default=16, ge=1, description="texts per optimizer step, over all processes, in one forward pass of each")
+    max_tokens: int = Field(default=256, ge=2, description="longest text, in tokens; a longer one is cut into several")
+
+
 class PPOConfig(LearningConfig):
     """Proximal policy optimisation against the reward model, or a relative of it in the same loop, held near the reference policy."""
 
@@ -80,6 +93,7 @@ class PPOConfig(LearningConfig):
     )
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how rollouts are sampled")
     updates: int = Field(default=100, ge=1, description="rollouts, each followed by its PPO epochs")
+    processes: int = Field(default=1, ge=1, description="processes that train together, each on a GPU of its own where there are GPUs")
     rollout_batch_size: int = Field(default=512, ge=1, description="episodes per update, over all processes")
     minibatch_size: int = Field(default=128, ge=1, description="episodes per optimizer step, over all processes")
     microbatch_size: int = Field(default=16, ge=1, description="episodes in one forward pass, over all processes")
@@ -129,12 +143,24 @@ class PPOConfig(LearningConfig):
     value_from: Literal["reward_model", "base_model"] = Field(
         default="reward_model", description="where a `separate` value model starts: the reward model, or the base model with a zero head"
     )
+    prompt_files: tuple[str, ...] = Field(
+        default=(),
+        description="files of further prompts, JSON lines (`.jsonl`, `.ndjson`) or Parquet: rows of `prompt`, a text or messages; those "
+        "that are too long, known already or held out are left out and counted",
+    )
+    ptx: PTXConfig | None = Field(default=None, description="a mix of the pretraining loss into the updates; by default none")
     monitors: MonitorsConfig = Field(default_factory=MonitorsConfig, description="when training is said, or stopped, to go wrong")
     checkpoint_every: int = Field(default=5, ge=1, description="updates between checkpoints")
     validation_every: int = Field(default=5, ge=1, description="updates between scorings on the validation prompts")
     validation_prompts: int = Field(
         default=256, ge=0, description="most validation prompts used to choose the best update; 0 keeps the last one"
     )
+
+    @property
+    def needs_reward_model(self) -> bool:
+        """Whether the policy is rewarded by the reward model, or its value model starts from it."""
+        starts = self.method == "ppo" and self.value == "separate" and self.value_from == "reward_model"
+        return starts or any(isinstance(term, RewardModelTerm) for term in self.rewards)
 
     @model_validator(mode="after")
     def _check_rewards(self) -> Self:
@@ -147,6 +173,8 @@ class PPOConfig(LearningConfig):
     def _check_batch_sizes(self) -> Self:
         if not self.rollout_batch_size >= self.minibatch_size >= self.microbatch_size:
             raise ValueError("rollout_batch_size, minibatch_size and microbatch_size must not rise in this order")
+        if self.microbatch_size % self.processes:
+            raise ValueError("microbatch_size, which is over all processes, must be a multiple of processes")
         if self.rollout_batch_size % self.samples_per_prompt:
             raise ValueError("rollout_batch_size must be a multiple of samples_per_prompt")
         if self.method != "ppo" and (self.value == "shared" or self.value_warmup):
@@ -178,4 +206,34 @@ class DPOConfig(LearningConfig):
     validations: int = Field(default=5, ge=1, description="scorings on the validation prompts, at equal distances")
     validation_prompts: int = Field(
         default=256, ge=0, description="most validation prompts used to choose the best step; 0 keeps the last one"
+    )
+
+
+class SFTConfig(LearningConfig):
+    """Supervised fine-tuning on demonstrations before the policy's training, which starts from what it gives and is held near it."""
+
+    demonstrations: str | None = Field(
+        default=None,
+        description="file of demonstrations, JSON lines (`.jsonl`, `.ndjson`) or Parquet: rows of `prompt`, a text or messages, and "
+        "`response`; by default the chosen responses of the preferences' train split",
+    )
+    learning_rate: float = Field(default=1e-5, gt=0, description="peak learning rate of AdamW; it decays to 0 linearly")
+    epochs: int = Field(default=1, ge=1, description="passes over the demonstrations")
+    batch_size: int = Field(default=64, ge=1, description="demonstrations per optimizer step")
+    microbatch_tokens: int = Field(default=16384, ge=64, description="most padded tokens in one forward pass")
+    max_prompt_tokens: int = Field(
+        default=512, ge=1, description="longest prompt, in tokens; demonstrations with a longer one are left out"
+    )
+    max_response_tokens: int = Field(
+        default=512, ge=1, description="longest response, in tokens, the end token included; longer ones are left out, and counted"
+    )
+    eos_token_id: int | None = Field(default=None, ge=0, description="token that ends a response; by default the tokenizer's own")
+    warmup: float = Field(default=0.1, ge=0, le=1, description="share of the steps in which the learning rate rises")
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW weight decay")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
+    held_out: float = Field(
+        default=0.05, gt=0, lt=1, description="share of the prompts that are kept aside, one at least, to choose the step"
+    )
+    validations: int = Field(
+        default=5, ge=1, description="measurements of the loss on what is kept aside, at equal distances; the weights with the lowest stay"
     )

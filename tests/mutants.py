@@ -30,6 +30,7 @@ PASSED, FAILED = 0, 1
 MATH, UPDATE, GROUPS = "models/ppo/ppo_math.py", "models/ppo/ppo_update.py", "models/ppo/group_advantages.py"
 DPO = "models/dpo/dpo_math.py"
 TERMS, RULES = "models/ppo/rewards/terms.py", "models/ppo/rewards/rules.py"
+SFT, PTX = "models/sft/examples.py", "models/ppo/ptx.py"
 
 
 class Mutant(NamedTuple):
@@ -88,6 +89,12 @@ MUTANTS = (
     ),
     Mutant("weight of the value loss dropped", UPDATE, "else config.vf_coef * value_part.loss", "else value_part.loss"),
     Mutant("a policy that learns in the warm-up", UPDATE, "[] if only_value else [policy_part.loss]", "[policy_part.loss]"),
+    Mutant(
+        "prompts learned by fine-tuning", SFT, "padded.mask & (torch.arange(length, device=model.device) >= starts[:, None])", "padded.mask"
+    ),
+    Mutant("the first response token left out", SFT, ">= starts[:, None]", "> starts[:, None]"),
+    Mutant("a corpus's shares not weighted", PTX, "* own_tokens / tokens", ""),
+    Mutant("coefficient of the corpus dropped", UPDATE, "mix.config.coef * loss", "loss"),
     Mutant("KL loss dropped", UPDATE, "lesson.kl_loss_coef * kl)", "0 * kl)"),
     Mutant("KL paid twice", UPDATE, "scores, mask, kl_coef - kl_loss_coef)", "scores, mask, kl_coef)"),
     Mutant("values learn whitened returns", UPDATE, "Lesson(rewards, returns, ", "Lesson(rewards, masked_whiten(returns, mask), "),

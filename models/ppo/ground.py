@@ -1,6 +1,8 @@
 """What a policy's training stands on: its models, its rewards and its prompts, loaded and checked before anything is trained."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -11,7 +13,9 @@ from models.language.prompts import EncodedPrompts, encode_prompts, load_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.policy_configs import PPOConfig
 from models.ppo.learner import Learner, new_learner
+from models.ppo.own_prompts import load_own_prompts
 from models.ppo.policy_model import Policy, load_policy
+from models.ppo.ptx import PretrainingMix, load_mix
 from models.ppo.rewards.terms import load_rewards
 from models.ppo.rollout import Actors
 from models.ppo.scoring import Scorer
@@ -32,23 +36,31 @@ class Ground:
     prompts: EncodedPrompts
     validation: EncodedPrompts | None
     """Prompts for choosing the best update; None keeps the last one."""
+    mix: PretrainingMix | None = None
+    """What is mixed into the updates of a corpus."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """How much of files of one's own is there, and was left out."""
 
 
 def set_up(job: Job[PPOConfig], accelerator: Accelerator) -> tuple[Policy, Learner, Ground]:
     """The models, where they are to be, and the prompts."""
-    config, base, reward, device = job.config, job.input("base_model", "model"), job.input("reward_model", "model"), accelerator.device
+    config, base, device = job.config, job.input("base_model", "model"), accelerator.device
     tokenizer = load_tokenizer(base)
     policy = load_policy(config, base, device)
     value = _value_of(job, policy, device)
     learner = new_learner(policy.model, value, config, accelerator, pad_token(tokenizer))
     longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")
     validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
+    train, own = load_prompts(path, "train"), load_own_prompts(job, tokenizer)
+    mix = load_mix(job, tokenizer)
     ground = Ground(
         actors=Actors(policy.model, policy.reference, value, tokenizer),
-        scorer=load_rewards(config, reward, device),
+        scorer=load_rewards(config, _reward_model_of(job), device),
         judge=load_reward_model(job.input("judge", "model"), device).score,
-        prompts=encode_prompts(tokenizer, load_prompts(path, "train"), longest),
+        prompts=encode_prompts(tokenizer, [*train, *own.prompts], longest),
         validation=encode_prompts(tokenizer, validation, longest) if validation else None,
+        mix=mix,
+        counts={**own.counts, **({} if mix is None else {"ptx_texts": len(mix.texts), "ptx_texts_held_out": mix.left_out})},
     )
     for model in (policy.model, *([value.backbone] if isinstance(value, RewardModel) else [])):
         check_context(model, ground.prompts.ids, config.sampling)  # an error now, and not when the longest prompt's turn comes
@@ -62,4 +74,9 @@ def _value_of(job: Job[PPOConfig], policy: Policy, device: torch.device) -> Rewa
     if job.config.value == "shared":
         return ValueHead(policy.model).to(device)
     base = job.input("base_model", "model")
-    return load_value_model(job.config, job.input("reward_model", "model"), base, load_tokenizer(base), device)
+    return load_value_model(job.config, _reward_model_of(job), base, load_tokenizer(base), device)
+
+
+def _reward_model_of(job: Job[PPOConfig]) -> Path:
+    """Where the reward model stands; nowhere where the job needs none."""
+    return job.input("reward_model", "model") if job.config.needs_reward_model else Path()

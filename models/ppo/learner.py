@@ -11,6 +11,7 @@ from models.language.language_model import LanguageModel
 from models.optimization import StepGuard, adamw, set_learning_rate
 from models.policy_configs import PPOConfig
 from models.ppo.value_model import ValueHead
+from models.processes import sum_gradients
 from models.reward.reward_model import RewardModel
 
 
@@ -29,8 +30,9 @@ class Trainee:
         """What learns, and what of the model does not."""
         return [*self.model.parameters(), *(() if self.head is None else self.head.parameters())]
 
-    def step(self) -> float:
-        """Take the step that the gradients say, unless they are not finite; their norm before clipping."""
+    def step(self, accelerator: Accelerator) -> float:
+        """Take the step that the gradients of all processes say, unless they are not finite; their norm before clipping."""
+        sum_gradients(self.parameters, accelerator)
         return self.guard.step(self.parameters, self.optimizer)
 
 

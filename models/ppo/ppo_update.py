@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from data_contracts.errors import StageError
@@ -29,8 +30,10 @@ from models.ppo.ppo_math import (
     policy_loss,
     value_loss,
 )
-from models.ppo.rollout import Rollout, microbatches
+from models.ppo.ptx import PretrainingMix
+from models.ppo.rollout import Rollout, by_length, microbatches
 from models.ppo.value_model import response_values
+from models.processes import own_share, total
 from models.randomness import generator
 
 
@@ -48,7 +51,7 @@ class Lesson(NamedTuple):
 
 
 class StepFigures(NamedTuple):
-    """The figures of one optimizer step; the value model's are None without one."""
+    """The figures of one optimizer step; None where there is no value model, and no corpus."""
 
     policy_loss: float
     clip_fraction: float
@@ -58,6 +61,7 @@ class StepFigures(NamedTuple):
     value_loss: float | None = None
     value_clip_fraction: float | None = None
     value_grad_norm: float | None = None
+    ptx_loss: float | None = None
 
 
 def make_lesson(rollout: Rollout, config: PPOConfig, kl_coef: float) -> Lesson:
@@ -83,7 +87,9 @@ def _worth(returns: Tensor, config: PPOConfig) -> Tensor:
     return group_normalised(returns, config.samples_per_prompt)
 
 
-def learn(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, update: int) -> list[StepFigures]:
+def learn(
+    learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, update: int, mix: PretrainingMix | None = None
+) -> list[StepFigures]:
     """All epochs of one update (counted from 0), or those up to `approx_kl_stop`; the figures of each optimizer step.
 
     The learning rates fall in a straight line from the first step of the run to 0 after its last one.
@@ -100,7 +106,10 @@ def learn(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig,
             left = 1 - step / (config.updates * config.epochs * len(starts))
             learner.set_learning_rates(config.learning_rate * left, config.value_learning_rate * left)
             rows = order[start : start + config.minibatch_size]
-            figures.append(_step(learner, rollout, lesson, config, rows, only_value=update < config.value_warmup))
+            only_value = update < config.value_warmup
+            of_corpus = None if mix is None or only_value else _corpus_loss(learner, mix, step)
+            found = _step(learner, rollout, lesson, config, rows, only_value=only_value)
+            figures.append(found._replace(ptx_loss=of_corpus))
             if config.approx_kl_stop is not None and figures[-1].approx_kl > config.approx_kl_stop:
                 return figures
     return figures
@@ -136,10 +145,11 @@ def mean_kl(rollout: Rollout) -> Tensor:
 
 
 def _step(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, rows: list[int], *, only_value: bool) -> StepFigures:
-    """One optimizer step of each model on a minibatch; gradients add up over its microbatches."""
-    tokens = sum(len(rollout.responses[i]) for i in rows)
+    """One optimizer step of each model on a minibatch; gradients add up over its microbatches, and over processes that share it out."""
+    accelerator, tokens = learner.accelerator, sum(len(rollout.responses[i]) for i in rows)
+    own = own_share(by_length(rows, rollout.prompts, rollout.responses), accelerator)
     of_policy, of_value = [], []
-    for part in microbatches(rows, rollout.prompts, rollout.responses, config.microbatch_size):
+    for part in microbatches(own, rollout.prompts, rollout.responses, max(1, config.microbatch_size // accelerator.num_processes)):
         policy_part, value_part = _losses(learner, rollout, lesson, config, part, tokens, only_value=only_value)
         of_policy.append(policy_part)
         losses = [] if only_value else [policy_part.loss]
@@ -147,18 +157,30 @@ def _step(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig,
             of_value.append(value_part)
             # Models that share no weights learn from two gradients in one pass; on a shared trunk the value's has its weight.
             losses.append(value_part.loss if learner.policy.head is None else config.vf_coef * value_part.loss)
-        learner.accelerator.backward(torch.stack(losses).sum())
-    policy_loss_, clip_fraction, approx_kl, ratio = _sums(of_policy)
-    figures = StepFigures(policy_loss_, clip_fraction, approx_kl, ratio, policy_grad_norm=learner.policy.step())
-    if of_value:
-        value_loss_, value_clip_fraction = _sums(of_value)
+        accelerator.backward(torch.stack(losses).sum())
+    policy_loss_, clip_fraction, approx_kl, ratio = _sums(of_policy, len(PolicyLoss._fields), accelerator)
+    figures = StepFigures(policy_loss_, clip_fraction, approx_kl, ratio, policy_grad_norm=learner.policy.step(accelerator))
+    if lesson.returns is not None:
+        value_loss_, value_clip_fraction = _sums(of_value, len(ValueLoss._fields), accelerator)
         figures = figures._replace(value_loss=value_loss_, value_clip_fraction=value_clip_fraction)
-    return figures if learner.value is None else figures._replace(value_grad_norm=learner.value.step())
+    return figures if learner.value is None else figures._replace(value_grad_norm=learner.value.step(accelerator))
 
 
-def _sums(parts: Sequence[Sequence[Tensor]]) -> list[float]:
-    """The figures of a minibatch from those of its microbatches."""
-    sums: list[float] = torch.stack([torch.stack([figure.detach() for figure in part]) for part in parts]).sum(0).tolist()
+def _corpus_loss(learner: Learner, mix: PretrainingMix, step: int) -> float:
+    """Add coef · the gradient of the mean loss per token on a step's texts of the corpus to the policy's; the loss."""
+    batch = mix.batch(step)
+    own, parts = own_share(batch, learner.accelerator), []
+    if own:
+        loss = mix.loss(learner.policy.model, own, batch)
+        learner.accelerator.backward(mix.config.coef * loss)
+        parts.append([loss])
+    return _sums(parts, 1, learner.accelerator)[0]
+
+
+def _sums(parts: Sequence[Sequence[Tensor]], count: int, accelerator: Accelerator) -> list[float]:
+    """So many figures of a minibatch, from those of its microbatches in all processes."""
+    own = torch.stack([torch.stack([figure.detach() for figure in part]) for part in parts]).sum(0) if parts else torch.zeros(count)
+    sums: list[float] = total(own, accelerator).tolist()
     return sums
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from accelerate import Accelerator
 
 from data_contracts.errors import OvernightError, StageError, examples
 from models.language.text import Message
+from models.processes import own_share, total
 from models.reward.ensemble import Scored
 
 Scorer = Callable[[Sequence[Sequence[Message]], Sequence[str]], Scored]
@@ -39,3 +41,14 @@ def score_responses(scorer: Scorer, prompts: Sequence[Sequence[Message]], respon
                 remedy="give every response a finite score",
             )
     return scored
+
+
+def score_together(scorer: Scorer, prompts: Sequence[Sequence[Message]], responses: Sequence[str], *, name: str) -> torch.Tensor:
+    """The same scores (B,), of which processes that train together compute a share each."""
+    accelerator = Accelerator()
+    own = own_share(range(len(responses)), accelerator)
+    scores = torch.zeros(len(responses))
+    if own:
+        scored = score_responses(scorer, [prompts[i] for i in own], [responses[i] for i in own], name=name)
+        scores[list(own)] = scored.score.float().cpu()
+    return total(scores, accelerator)

@@ -1,6 +1,7 @@
 """Job `train_policy`: PPO, or a relative, against a reward model, held near the reference policy by KL, ending with the best update.
 
-Left out on purpose: more than one process, and generation on another machine.
+Processes that train together share out episodes and scores, and each has the whole rollout, so that all come to the same decisions.
+Left out on purpose: generation on another machine.
 Nothing draws from a generator that has a state: samples and orders are functions of the seed and the update's number.
 """
 
@@ -11,7 +12,6 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 from accelerate import Accelerator
 
-from data_contracts.errors import RecipeError
 from data_contracts.records import POLICY_SAMPLE
 from models.checkpoint import Checkpoints, Part
 from models.job import Headline, Job
@@ -21,11 +21,12 @@ from models.metrics import write_metrics
 from models.policy_configs import PPOConfig
 from models.ppo.ground import Ground, set_up
 from models.ppo.learner import Learner
+from models.ppo.memory import GIB, estimate, quoted_when_short
 from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
 from models.ppo.ppo_update import learn, make_lesson, mean_kl, update_figures
 from models.ppo.rollout import Rollout, collect_rollout
-from models.ppo.scoring import score_responses
+from models.ppo.scoring import score_together
 from models.ppo.selection import Best, sample_rows, sample_validation
 from models.progress import Progress
 from models.randomness import derive_seed
@@ -63,13 +64,19 @@ class Validation(NamedTuple):
 def run(job: Job[PPOConfig]) -> Headline:
     """Train a policy; writes `model/`, `metrics.jsonl`, `alarms.jsonl` and, with validation prompts, `samples.parquet`.
 
-    Inputs: `base_model` (start and reference), `reward_model`, `judge` (a held-out reward model), `prompts`.
+    Inputs: `base_model` (start and reference), `judge` (a held-out reward model), `prompts`; where the recipe needs them, `reward_model`,
+    `prompt_files` and `corpus`.
     """
     config, accelerator = job.config, Accelerator()
-    if accelerator.num_processes > 1:
-        raise RecipeError("PPO runs in one process", remedy="ask for one process for the policy stage")
     policy, learner, ground = set_up(job, accelerator)
-    standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
+    memory = estimate(learner, ground, config)
+    job.progress.note(memory.text(accelerator.device))
+    if accelerator.is_main_process:
+        print(memory.text(accelerator.device), flush=True)  # into the job's log
+    with quoted_when_short(memory, accelerator.device):
+        standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
+    if not accelerator.is_main_process:
+        return {}
     save_language_model(policy.merged(), ground.actors.tokenizer, job.output / "model")
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
     write_metrics(job.output / "alarms.jsonl", [alarm._asdict() for alarm in standing.alarms])
@@ -82,6 +89,8 @@ def run(job: Job[PPOConfig]) -> Headline:
         "steps_skipped": learner.steps_skipped,
         "alarms": len({alarm.monitor for alarm in standing.alarms}),
         "prompts_cut": ground.prompts.cut,
+        "memory_estimate_gib": round(memory.total(accelerator.device) / GIB, 3),
+        **ground.counts,
     }
 
 
@@ -105,7 +114,7 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
         lesson = make_lesson(rollout, config, standing.kl.kl_coef)
 
         # 3. Epochs of minibatches of microbatches.
-        steps = learn(learner, rollout, lesson, config, update)
+        steps = learn(learner, rollout, lesson, config, update, ground.mix)
 
         # 4. Metrics, and the price of KL for the next update.
         figures = update_figures(rollout, lesson, steps)
@@ -124,7 +133,7 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
         _watch(standing, config, progress)
 
         # 7. Checkpoint.
-        if standing.updates % config.checkpoint_every == 0:
+        if standing.updates % config.checkpoint_every == 0 and learner.accelerator.is_main_process:
             _save(learner, standing, checkpoints)
         phases = {"rollout_seconds": rolled_out - started, "learn_seconds": learnt - rolled_out, "rest_seconds": time.monotonic() - learnt}
         progress.report(standing.updates, config.updates, score=figures["score"], kl_k1=kl, **phases)
@@ -151,12 +160,11 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
     if ground.validation is None:
         return {}
     rollout = sample_validation(ground.actors, ground.scorer, ground.validation, config, microbatch_size=config.microbatch_size)
-    judged = score_responses(
-        ground.judge, [prompt.messages for prompt in ground.validation.prompts], rollout.text, name="the held-out judge"
-    )
-    found = Validation(float(judged.score.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
+    messages = [prompt.messages for prompt in ground.validation.prompts]
+    judged = score_together(ground.judge, messages, rollout.text, name="the held-out judge")
+    found = Validation(float(judged.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
     if standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop):
-        standing.samples = sample_rows(ground.validation, rollout, judged.score)
+        standing.samples = sample_rows(ground.validation, rollout, judged)
     return {f"validation_{name}": value for name, value in found._asdict().items()}
 
 

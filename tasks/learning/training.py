@@ -13,8 +13,9 @@ from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from models.configs import EvaluationConfig, RewardModelConfig
 from models.jobs import JOBS
-from models.policy_configs import DPOConfig, PPOConfig
+from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
 from models.reward_terms import FunctionTerm
+from tasks.learning.own_files import provide_files
 from tasks.learning.worker import run_job, turn
 from tasks.progress import StageProgress, emit
 from tasks.stage import stage
@@ -82,17 +83,39 @@ def train_reward_model(home: Home, config: RewardModelConfig, *, base_model: Art
     return make_learned(home, "reward_model", "train_reward_model", config, {"base_model": base_model, "preferences": preferences})
 
 
+def train_sft(home: Home, config: SFTConfig, *, base_model: Artifact, preferences: Artifact) -> Made:
+    """The policy's start from demonstrations: a file's, or the preferences' chosen responses. It is the reference of what follows."""
+    files = config.demonstrations and provide_files(home, "demonstrations", [config.demonstrations], "sft.demonstrations")
+    job = config.model_copy(update={"demonstrations": None})  # the file's content counts, and not its place
+    inputs = {"base_model": base_model, "preferences": preferences, "demonstrations": files or None}
+    return make_learned(home, "sft_model", "train_sft", job, inputs)
+
+
 def train_policy(
-    home: Home, config: PPOConfig | DPOConfig, *, base_model: Artifact, reward_model: Artifact, judge: Artifact, prompts: Artifact
+    home: Home,
+    config: PPOConfig | DPOConfig,
+    *,
+    base_model: Artifact,
+    reward_model: Artifact,
+    judge: Artifact,
+    prompts: Artifact,
+    corpus: Artifact | None = None,
 ) -> Made:
     """A policy by PPO, or a relative, against the reward model, or by DPO from the preferences that `prompts` come from.
 
-    The held-out judge chooses among its updates.
+    The held-out judge chooses among its updates. The simulated corpus is an input where its pretraining loss is mixed in.
     """
     if isinstance(config, DPOConfig):
         return make_learned(home, "policy", "train_dpo", config, {"base_model": base_model, "judge": judge, "prompts": prompts})
-    inputs = {"base_model": base_model, "reward_model": reward_model, "judge": judge, "prompts": prompts}
-    return make_learned(home, "policy", "train_policy", config, inputs)
+    rewarded: dict[str, Artifact | None] = {"reward_model": reward_model} if config.needs_reward_model else {}
+    inputs = {"base_model": base_model, **rewarded, "judge": judge, "prompts": prompts}
+    if config.prompt_files:
+        inputs["prompt_files"] = provide_files(home, "prompt_files", config.prompt_files, "policy.prompt_files")
+    if config.ptx:
+        inputs["corpus"] = provide_files(home, "corpus", [config.ptx.corpus], "policy.ptx.corpus") if config.ptx.corpus else corpus
+    ptx = config.ptx and config.ptx.model_copy(update={"corpus": None})
+    job = config.model_copy(update={"prompt_files": (), "ptx": ptx})  # the files' content counts, and not their place
+    return make_learned(home, "policy", "train_policy", job, inputs)
 
 
 def evaluate_policy(
@@ -117,5 +140,6 @@ def evaluate_policy(
 
 
 reward_model_stage = stage("reward model")(train_reward_model)
+sft_stage = stage("supervised fine-tuning")(train_sft)
 policy_stage = stage("policy")(train_policy)
 evaluation_stage = stage("evaluation")(evaluate_policy)

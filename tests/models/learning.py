@@ -12,7 +12,7 @@ from models.configs import EvaluationConfig, SamplingConfig
 from models.job import Job
 from models.language.prompts import Prompt, encode_prompts
 from models.language.text import load_tokenizer, pad_token
-from models.policy_configs import PPOConfig
+from models.policy_configs import PPOConfig, SFTConfig
 from models.ppo.ground import Ground
 from models.ppo.learner import Learner, new_learner
 from models.ppo.policy_model import load_policy
@@ -84,7 +84,7 @@ def write_inputs(root: Path, model: Path, *, prompts: int = 20, splits: Sequence
     return {"base_model": model.parent, **{role: root / role for role in ("reward_model", "judge", "prompts")}}
 
 
-def make_job(root: Path, config: PPOConfig | EvaluationConfig, inputs: dict[str, Path]) -> Job:  # type: ignore[type-arg]
+def make_job(root: Path, config: PPOConfig | SFTConfig | EvaluationConfig, inputs: dict[str, Path]) -> Job:  # type: ignore[type-arg]
     for name in ("output", "work"):
         (root / name).mkdir(parents=True)
     return Job(config, inputs, root / "output", root / "work", Progress(root / "progress.jsonl"))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from models.language.text import Message
 from models.policy_configs import PPOConfig
@@ -31,6 +32,11 @@ class Rewards:
 
     def __init__(self, terms: Sequence[Term]) -> None:
         self.terms = terms
+
+    @property
+    def model(self) -> nn.Module | None:
+        """The reward model, where a term is one."""
+        return next((getattr(term.scorer, "__self__", None) for term in self.terms if isinstance(term.config, RewardModelTerm)), None)
 
     def __call__(self, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Scored:
         """Score and disagreement of B responses with every term's part of the score, each (B,)."""
