@@ -194,11 +194,11 @@ def ours(shape: Shape, folder: Path) -> dict[str, float]:
     from models.policy_configs import PPOConfig
     from models.ppo import rollout
     from models.ppo.ground import Ground
-    from models.ppo.learner import new_learner
-    from models.ppo.policy_model import load_policy
     from models.ppo.rollout import Actors
     from models.ppo.train_policy import train
-    from models.ppo.value_model import load_value_model
+    from models.ppo.trainees.learner import new_learner
+    from models.ppo.trainees.policy_model import load_policy
+    from models.ppo.trainees.value_model import load_value_model
     from models.progress import Progress
     from models.reward.reward_model import new_reward_model
 

@@ -12,14 +12,14 @@ from models.language.generation import check_context
 from models.language.prompts import EncodedPrompts, encode_prompts, load_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.policy_configs import PPOConfig
-from models.ppo.learner import Learner, new_learner
 from models.ppo.own_prompts import load_own_prompts
-from models.ppo.policy_model import Policy, load_policy
 from models.ppo.ptx import PretrainingMix, load_mix
 from models.ppo.rewards.terms import load_rewards
 from models.ppo.rollout import Actors
 from models.ppo.scoring import Scorer
-from models.ppo.value_model import ValueHead, load_value_model
+from models.ppo.trainees.learner import Learner, new_learner
+from models.ppo.trainees.policy_model import Policy, load_policy
+from models.ppo.trainees.value_model import ValueHead, load_value_model
 from models.reward.reward_model import RewardModel, load_reward_model
 
 

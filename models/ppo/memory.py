@@ -17,7 +17,7 @@ from torch import nn
 from data_contracts.errors import StageError
 from models.policy_configs import PPOConfig
 from models.ppo.ground import Ground
-from models.ppo.learner import Learner
+from models.ppo.trainees.learner import Learner
 from models.reward.reward_model import RewardModel
 
 FLOAT = 4

@@ -13,7 +13,6 @@ from models.language.language_model import ResponseBatch, logprobs_of, response_
 from models.metrics import finite
 from models.policy_configs import PPOConfig
 from models.ppo.group_advantages import group_normalised, leave_one_out, less_batch_mean
-from models.ppo.learner import Learner
 from models.ppo.ppo_math import (
     PolicyLoss,
     ValueLoss,
@@ -32,7 +31,8 @@ from models.ppo.ppo_math import (
 )
 from models.ppo.ptx import PretrainingMix
 from models.ppo.rollout import Rollout, by_length, microbatches
-from models.ppo.value_model import response_values
+from models.ppo.trainees.learner import Learner
+from models.ppo.trainees.value_model import response_values
 from models.processes import own_share, total
 from models.randomness import generator
 

@@ -19,7 +19,7 @@ from models.language.prompts import EncodedPrompts
 from models.language.text import Tokenizer, decode_response, end_token, pad_token
 from models.ppo.ppo_math import entropy
 from models.ppo.scoring import Scorer, score_responses
-from models.ppo.value_model import ValueHead, response_values
+from models.ppo.trainees.value_model import ValueHead, response_values
 from models.processes import own_share, total
 from models.reward.reward_model import RewardModel
 

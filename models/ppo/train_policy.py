@@ -20,7 +20,6 @@ from models.language.prompts import EncodedPrompts, deal
 from models.metrics import write_metrics
 from models.policy_configs import PPOConfig
 from models.ppo.ground import Ground, set_up
-from models.ppo.learner import Learner
 from models.ppo.memory import GIB, estimate, quoted_when_short
 from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
@@ -28,6 +27,7 @@ from models.ppo.ppo_update import learn, make_lesson, mean_kl, update_figures
 from models.ppo.rollout import Rollout, collect_rollout
 from models.ppo.scoring import score_together
 from models.ppo.selection import Best, sample_rows, sample_validation
+from models.ppo.trainees.learner import Learner
 from models.progress import Progress
 from models.randomness import derive_seed
 

@@ -14,11 +14,11 @@ from models.language.prompts import Prompt, encode_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.policy_configs import PPOConfig, SFTConfig
 from models.ppo.ground import Ground
-from models.ppo.learner import Learner, new_learner
-from models.ppo.policy_model import load_policy
 from models.ppo.rollout import Actors
 from models.ppo.scoring import Scorer
-from models.ppo.value_model import ValueHead, load_value_model
+from models.ppo.trainees.learner import Learner, new_learner
+from models.ppo.trainees.policy_model import load_policy
+from models.ppo.trainees.value_model import ValueHead, load_value_model
 from models.progress import Progress
 from models.reward.ensemble import Scored
 from models.reward.reward_model import new_reward_model

@@ -14,11 +14,11 @@ from models.checkpoint import Checkpoints
 from models.language.language_model import load_language_model, response_batch, response_logits
 from models.language.llama_decoding import FusedLlama
 from models.ppo.ground import Ground
-from models.ppo.learner import Learner
-from models.ppo.policy_model import load_policy
 from models.ppo.ppo_update import learn, make_lesson
 from models.ppo.rollout import Rollout, collect_rollout
 from models.ppo.train_policy import run, train
+from models.ppo.trainees.learner import Learner
+from models.ppo.trainees.policy_model import load_policy
 from models.progress import Progress
 from models.randomness import derive_seed
 from tests.models.learning import ground_of, length_score, make_job, ppo_config, write_inputs

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from data_contracts.errors import StageError
 from models.policy_configs import PPOConfig
-from models.ppo.learner import Learner
 from models.ppo.ppo_update import StepFigures, learn, make_lesson, mean_kl, update_figures
 from models.ppo.rollout import Rollout, collect_rollout
+from models.ppo.trainees.learner import Learner
 from tests.models.learning import ground_of, length_score, ppo_config
 
 KL_COEF = 0.1
@@ -116,7 +116,7 @@ def test_a_step_makes_good_responses_likelier_and_values_truer(chat_model: Path)
 
     def now() -> tuple[float, float]:
         from models.language.language_model import response_batch, response_logprobs
-        from models.ppo.value_model import response_values
+        from models.ppo.trainees.value_model import response_values
 
         batch = response_batch(rollout.prompts, rollout.responses, learner.pad_id)
         with torch.no_grad():

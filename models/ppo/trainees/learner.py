@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from models.language.language_model import LanguageModel
 from models.optimization import StepGuard, adamw, set_learning_rate
 from models.policy_configs import PPOConfig
-from models.ppo.value_model import ValueHead
+from models.ppo.trainees.value_model import ValueHead
 from models.processes import sum_gradients
 from models.reward.reward_model import RewardModel
 
