@@ -39,7 +39,7 @@ class _Term(BaseModel):
 
 
 class RewardModelTerm(_Term):
-    """The trained reward model's score, an ensemble's combined as the reward model's own settings say."""
+    """The trained reward model's score: the only term where a recipe lists none; a recipe that lists some lists them all."""
 
     kind: Literal["reward_model"] = Field(default="reward_model", description="the trained reward model")
 

@@ -26,7 +26,7 @@ ADAM = 2
 """Numbers that the optimizer keeps of each one that learns."""
 PER_WIDTH, PER_FEED_FORWARD, PER_WORD = 10, 4, 4
 """See above."""
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 REMEDY = (
     "lower policy.microbatch_size (activations), policy.sampling.batch_size (cache) or policy.sampling.max_new_tokens (both), "
     "or train with [policy.lora] and policy.value = 'shared', which keep fewer models"
@@ -55,8 +55,8 @@ class Estimate(NamedTuple):
     def text(self, device: torch.device) -> str:
         """A line for the log."""
         parts = self.weights | {name: value for name, value in self._asdict().items() if name != "weights"}
-        told = ", ".join(f"{name} {_gib(size)}" for name, size in parts.items())
-        return f"memory: about {_gib(self.total(device))} of {_gib(_there_is(device))} on {device.type} ({told})"
+        told = ", ".join(f"{name} {_readable(size)}" for name, size in parts.items())
+        return f"memory: about {_readable(self.total(device))} of {_readable(_there_is(device))} on {device.type} ({told})"
 
 
 def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
@@ -139,5 +139,5 @@ def _there_is(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else psutil.virtual_memory().total)
 
 
-def _gib(size: int) -> str:
-    return f"{size / GIB:.2f} GiB"
+def _readable(size: int) -> str:
+    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.1f} MiB"
