@@ -23,6 +23,8 @@ TESTS = tuple(
         "ppo/test_ppo_update",
         "ppo/test_rewards",
         "ppo/test_policy_model",
+        "ppo/test_ptx",
+        "sft/test_train_sft",
     )
 )
 PASSED, FAILED = 0, 1

@@ -37,7 +37,7 @@ def test_every_recipe_of_the_project_loads(name: str) -> None:
         ('name = "x"\n[simulation]\n[policy]\nmethod = "dpo"\nkl_coef = 1\n', "policy.kl_coef: there is no such setting"),
         ('name = "x"\n[simulation]\n[policy]\nmethod = "dqo"\n', "policy.method: input should be 'ppo', 'reinforce', 'rloo' or 'grpo'"),
         (LOCAL + "[policy.ptx]\ncoef = 0.5\n", "policy.ptx needs a corpus"),
-        ('name = "x"\n[simulation]\n[[policy.rewards]]\nkind = "nice"\n', "policy.rewards.0: input tag 'nice'"),
+        ('name = "x"\n[simulation]\n[[policy.rewards]]\nkind = "nice"\n', "policy.rewards.0: Input tag 'nice'"),
         ('name = "x"\n[simulation\n', "not valid TOML"),
         ('name = "x"\n', "a recipe needs feedback"),
         ('name = "x"\n[simulation]\n[base_model]\nsource = "./m"\n', "built-in base model only"),

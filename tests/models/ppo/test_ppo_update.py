@@ -58,7 +58,8 @@ def test_microbatches_of_one_and_of_eight_learn_the_same(chat_model: Path) -> No
     one, steps_one = update(chat_model, microbatch_size=1)
     eight, steps_eight = update(chat_model, microbatch_size=8)
     for a, b in zip(steps_one, steps_eight, strict=True):
-        assert tuple(a) == pytest.approx(tuple(b), rel=1e-4, abs=1e-5)
+        assert a[:-1] == pytest.approx(b[:-1], rel=1e-4, abs=1e-5)
+        assert (a.ptx_loss, b.ptx_loss) == (None, None)
     for before, after in zip(weights(one), weights(eight), strict=True):
         torch.testing.assert_close(before, after, atol=2e-5, rtol=1e-4)
 
