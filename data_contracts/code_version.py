@@ -3,7 +3,10 @@
 import ast
 import hashlib
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
+
+from data_contracts.errors import RecipeError
 
 ROOT = Path(__file__).parents[1]
 PROJECT_PACKAGES = ("data_contracts", "models", "tasks")
@@ -22,7 +25,9 @@ PLUMBING = frozenset(
         "models.configs",
         "models.jobs",
         "models.lifeline",
+        "models.policy_configs",
         "models.progress",
+        "models.reward_terms",
         "tasks.progress",
         "tasks.stage",
         "tasks.learning.training",
@@ -49,6 +54,28 @@ def code_version(*modules: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+def plugin_version(module: str, folder: Path | None) -> str:
+    """Hash of a module that a recipe names, without importing it: of its file, or of all Python files of the package that it is in.
+
+    Comments and docstrings do not count, nor what else the module imports.
+
+    Raises:
+        RecipeError: there is no such module in the folder, or, without one, among what Python can import.
+    """
+    top = module.partition(".")[0]
+    found = PathFinder.find_spec(top, None if folder is None else [str(folder)])
+    where = "" if found is None else found.origin or ""
+    if not where.endswith(".py"):
+        place = "Python's own path" if folder is None else str(folder)
+        raise RecipeError(
+            f"there is no module {module} with its source", where=place, remedy="correct its name, or the folder that it is in"
+        )
+    own = Path(where)
+    files = sorted(own.parent.rglob("*.py")) if found is not None and found.submodule_search_locations else [own]
+    parts = [f"{path.relative_to(own.parent).as_posix()} {_hash(ast.parse(path.read_text()))}" for path in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
 @cache
 def _imports(module: str) -> tuple[str, ...]:
     """The project modules that a module imports, at its top or inside a function."""
@@ -65,7 +92,10 @@ def _imports(module: str) -> tuple[str, ...]:
 
 @cache
 def _source_hash(module: str) -> str:
-    tree = _tree(module)
+    return _hash(_tree(module))
+
+
+def _hash(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [child for child in node.body if not _is_docstring(child)] or [ast.Pass()]

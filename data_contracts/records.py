@@ -23,6 +23,8 @@ ALL_SLICES = "all"
 """Stands in figures for all slices together; no slice may have this name."""
 MESSAGES = pa.list_(pa.struct([pa.field("role", pa.string(), nullable=False), pa.field("content", pa.string(), nullable=False)]))
 """A prompt is a list of messages; a plain text prompt is a single message of the role `user`."""
+TERMS = pa.list_(pa.struct([pa.field("term", pa.string(), nullable=False), pa.field("score", pa.float64(), nullable=False)]))
+"""The parts that a score is the sum of, by the term of the reward that gives each."""
 
 
 @dataclass(frozen=True)
@@ -352,6 +354,25 @@ SAMPLE = RecordKind(
     ),
 )
 
+POLICY_SAMPLE = RecordKind(
+    "policy sample",
+    grain="one row per response of a policy, as it was kept, to a validation prompt of its training",
+    key=("prompt_id",),
+    columns=(
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("slice", TEXT, "named part of the data, such as a domain"),
+        Column("prompt", MESSAGES, "the prompt's messages"),
+        Column("response", TEXT, "text of the response"),
+        Column("n_tokens", INT, "tokens of the response, the end token included"),
+        Column("ended", pa.bool_(), "whether the response ended by itself within the length limit"),
+        Column("score", FLOAT, "what the policy is rewarded for: the sum of its terms, without any penalty for a missing end"),
+        Column("terms", TERMS, "each term's part of the score, its weight and clip included, by `term`"),
+        Column("disagreement", FLOAT, "standard deviation of the score between the members of the reward model; 0 where there is one"),
+        Column("judge_score", FLOAT, "the held-out judge's score"),
+        Column("kl_k1", FLOAT, "sum over tokens of logprob minus reference logprob, in nats"),
+    ),
+)
+
 FIGURE = RecordKind(
     "figure",
     grain="one row per figure of the evaluation and slice",
@@ -599,6 +620,7 @@ RECORD_KINDS = (
     EXCLUDED,
     PROMPT,
     SAMPLE,
+    POLICY_SAMPLE,
     FIGURE,
     QUALITY_FIGURE,
     ANNOTATOR,

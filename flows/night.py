@@ -142,12 +142,12 @@ class Night:
         return StageResult.of("champion", artifact, reused=True)
 
     def reward_model_to_beat(self, champion: StageResult | None, reward_model: StageResult) -> StageResult | None:
-        """What the champion learned through, or None where there is no champion or it learned through tonight's."""
+        """What the champion learned through, or None where there is no champion or it learned through tonight's, or through none."""
         if champion is None:
             return None
         inputs = self.home.artifacts.open(champion.artifact_id).manifest.identity.inputs
-        behind = next(ref for ref in inputs if ref.role == "reward_model")
-        if behind.digest == reward_model.digest:
+        behind = next((ref for ref in inputs if ref.role == "reward_model"), None)
+        if behind is None or behind.digest == reward_model.digest:
             return None
         return StageResult.of("champion's reward model", self.home.artifacts.open(behind.id), reused=True)
 

@@ -15,7 +15,7 @@ from tasks.feedback.ingest import ingest_stage
 from tasks.feedback.snapshot import snapshot_stage
 from tasks.feedback.validate import validate_stage
 from tasks.learning.base_model import base_model_stage
-from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage
+from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage, sft_stage
 from tasks.quality.aggregation.aggregation import aggregation_stage
 from tasks.quality.preferences import preferences_stage
 from tasks.quality.quality import quality_stage
@@ -54,13 +54,15 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     backbone = run(base_model_stage, recipe.reward_backbone, "reward backbone") if recipe.reward_backbone else base
     reward_model = run(reward_model_stage, recipe.reward_model, base_model=backbone, preferences=preferences)
     judge = run(reward_model_stage, recipe.judge, "held-out judge", base_model=backbone, preferences=preferences)
-    policy = run(policy_stage, recipe.policy, base_model=base, reward_model=reward_model, judge=judge, prompts=preferences)
+    start = run(sft_stage, recipe.sft, base_model=base, preferences=preferences) if recipe.sft else base
+    learns = {"base_model": start, "reward_model": reward_model, "judge": judge, "prompts": preferences, "corpus": corpus}
+    policy = run(policy_stage, recipe.policy, **learns)
 
     # From a policy to a decision.
     champion = night.champion_to_beat(policy)
     opponents = {"champion": champion, "champion_reward_model": night.reward_model_to_beat(champion, reward_model)}
     judges = {"reward_model": reward_model, "judge": judge, "prompts": preferences}
-    evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=base, **opponents, **judges)
+    evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=start, **opponents, **judges)
     gate = run(gate_stage, recipe.gate, reward_model=reward_model, evaluation=evaluation)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
     said = {"aggregation": aggregation, "preferences": preferences}

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic_core import ErrorDetails
 
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
-from models.configs import DPOConfig, EvaluationConfig, PPOConfig, RewardModelConfig
+from models.configs import EvaluationConfig, RewardModelConfig
+from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
 from models.randomness import derive_seed
 from tasks.data_gate.rules import DataGateConfig
 from tasks.decision.gate import GateConfig
@@ -68,6 +69,9 @@ class Recipe(BaseModel):
     judge: RewardModelConfig = Field(
         default_factory=lambda: RewardModelConfig(split="judge"), description="the held-out judge, a reward model of the `judge` split"
     )
+    sft: SFTConfig | None = Field(
+        default=None, description="supervised fine-tuning before the policy's training; absent where there is none"
+    )
     policy: PolicyConfig = Field(default_factory=PPOConfig, description="how the policy is trained")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="how the policy is evaluated")
     gate: GateConfig = Field(default_factory=GateConfig, description="the thresholds of the gate")
@@ -82,6 +86,9 @@ class Recipe(BaseModel):
             raise ValueError(f"the simulated world's prompts suit the built-in base model only: base_model.source = {BUILT_IN!r}")
         if self.simulation is None and self.base_model.source == BUILT_IN:
             raise ValueError("the built-in base model is trained in the simulated world: name a base_model.source, or add [simulation]")
+        ptx = self.policy.ptx if isinstance(self.policy, PPOConfig) else None
+        if ptx and ptx.corpus is None and self.simulation is None:
+            raise ValueError("policy.ptx needs a corpus: a text file as policy.ptx.corpus")
         for name, split in (("reward_model", "train"), ("judge", "judge")):
             if getattr(self, name).split != split:
                 raise ValueError(f"{name}.split is {split!r} and nothing else: the judge must not see what the reward model learns from")
@@ -189,6 +196,13 @@ def _resolve_paths(content: dict[str, Any], base: Path) -> None:
         for listed in content.get(section, {}).get(key, []):
             if isinstance(listed.get("path"), str):
                 listed["path"] = str((base / listed["path"]).resolve())
+    policy = content.get("policy", {})
+    named = [(content.get("sft", {}), "demonstrations"), (policy.get("ptx", {}), "corpus")]
+    for settings, key in [*named, *((term, "folder") for term in policy.get("rewards", []))]:
+        if isinstance(settings.get(key), str):
+            settings[key] = str((base / settings[key]).resolve())
+    if "prompt_files" in policy:
+        policy["prompt_files"] = [str((base / path).resolve()) for path in policy["prompt_files"]]
     for key in ("base_model", "reward_backbone"):
         model = content.get(key, {}).get("source", BUILT_IN)
         local = (base / model).resolve()

@@ -121,8 +121,9 @@ def _sections(model: type[BaseModel], prefix: str) -> list[str]:
 
 
 def _methods(model: type[BaseModel]) -> str:
-    """The values of `method` that choose this one among several config classes."""
-    return "method = " + " or ".join(f"`{value}`" for value in get_args(model.model_fields["method"].annotation))
+    """The values of `method`, or of `kind`, that choose this one among several config classes."""
+    name = "method" if "method" in model.model_fields else "kind"
+    return f"{name} = " + " or ".join(f"`{value}`" for value in get_args(model.model_fields[name].annotation))
 
 
 def _models_in(annotation: Any, many: bool = False) -> list[tuple[type[BaseModel], bool]]:

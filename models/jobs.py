@@ -2,16 +2,8 @@
 
 from typing import NamedTuple
 
-from models.configs import (
-    DPOConfig,
-    EvaluationConfig,
-    LearningConfig,
-    PPOConfig,
-    PretrainConfig,
-    ProposalConfig,
-    RewardModelConfig,
-    SampleJobConfig,
-)
+from models.configs import EvaluationConfig, LearningConfig, PretrainConfig, ProposalConfig, RewardModelConfig, SampleJobConfig
+from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
 
 
 class JobKind(NamedTuple):
@@ -25,6 +17,7 @@ JOBS = {
     "pretrain": JobKind("models.language.pretrain", PretrainConfig),
     "sample": JobKind("models.language.sample", SampleJobConfig),
     "train_reward_model": JobKind("models.reward.train_reward_model", RewardModelConfig),
+    "train_sft": JobKind("models.sft.train_sft", SFTConfig),
     "train_policy": JobKind("models.ppo.train_policy", PPOConfig),
     "train_dpo": JobKind("models.dpo.train_dpo", DPOConfig),
     "evaluate_policy": JobKind("models.evaluation.evaluate_policy", EvaluationConfig),

@@ -15,12 +15,24 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 COPIED = ("models", "data_contracts", "tests")
 TESTS = tuple(
-    f"tests/models/{name}.py" for name in ("ppo/test_ppo_math", "ppo/test_group_advantages", "dpo/test_dpo_math", "ppo/test_ppo_update")
+    f"tests/models/{name}.py"
+    for name in (
+        "ppo/test_ppo_math",
+        "ppo/test_group_advantages",
+        "dpo/test_dpo_math",
+        "ppo/test_ppo_update",
+        "ppo/test_rewards",
+        "ppo/test_policy_model",
+        "ppo/test_ptx",
+        "sft/test_train_sft",
+    )
 )
 PASSED, FAILED = 0, 1
 """Exit statuses of pytest; any other says that the tests did not run, which kills no mutant."""
 MATH, UPDATE, GROUPS = "models/ppo/ppo_math.py", "models/ppo/ppo_update.py", "models/ppo/group_advantages.py"
 DPO = "models/dpo/dpo_math.py"
+TERMS, RULES = "models/ppo/rewards/terms.py", "models/ppo/rewards/rules.py"
+SFT, PTX = "models/sft/examples.py", "models/ppo/ptx.py"
 
 
 class Mutant(NamedTuple):
@@ -67,12 +79,29 @@ MUTANTS = (
     Mutant("preferences turned round", DPO, "-(probabilities * F.logsigmoid(margins)", "-(probabilities * F.logsigmoid(-margins)"),
     Mutant("labels always certain", DPO, "(1 - probabilities) * F.logsigmoid(-margins)", "0 * F.logsigmoid(-margins)"),
     Mutant("no reference in DPO", DPO, "beta * (policy.rejected - reference.rejected)", "beta * policy.rejected"),
-    Mutant("value loss dropped", UPDATE, "loss = loss + value_part.loss", "loss = loss + 0 * value_part.loss"),
+    Mutant(
+        "a term clipped after its weight",
+        TERMS,
+        "config.weight * clipped(scored.score, config.clip)",
+        "clipped(config.weight * scored.score, config.clip)",
+    ),
+    Mutant("a cap that pays for what is short", RULES, "-max(0, length - most)", "-abs(length - most)"),
+    Mutant(
+        "value loss dropped", UPDATE, "value_part.loss if learner.policy.head is None", "0 * value_part.loss if learner.policy.head is None"
+    ),
+    Mutant("weight of the value loss dropped", UPDATE, "else config.vf_coef * value_part.loss", "else value_part.loss"),
+    Mutant("a policy that learns in the warm-up", UPDATE, "[] if only_value else [policy_part.loss]", "[policy_part.loss]"),
+    Mutant(
+        "prompts learned by fine-tuning", SFT, "padded.mask & (torch.arange(length, device=model.device) >= starts[:, None])", "padded.mask"
+    ),
+    Mutant("the first response token left out", SFT, ">= starts[:, None]", "> starts[:, None]"),
+    Mutant("a corpus's shares not weighted", PTX, "* own_tokens / tokens", ""),
+    Mutant("coefficient of the corpus dropped", UPDATE, "mix.config.coef * loss", "loss"),
     Mutant("KL loss dropped", UPDATE, "lesson.kl_loss_coef * kl)", "0 * kl)"),
     Mutant("KL paid twice", UPDATE, "scores, mask, kl_coef - kl_loss_coef)", "scores, mask, kl_coef)"),
     Mutant("values learn whitened returns", UPDATE, "Lesson(rewards, returns, ", "Lesson(rewards, masked_whiten(returns, mask), "),
     Mutant("advantages not whitened", UPDATE, "masked_whiten(advantages, mask)", "advantages"),
-    Mutant("tokens of the microbatch", UPDATE, "config, part, tokens)", "config, part, sum(len(rollout.responses[i]) for i in part))"),
+    Mutant("tokens of the microbatch", UPDATE, "config, part, tokens,", "config, part, sum(len(rollout.responses[i]) for i in part),"),
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from data_contracts.artifact_store import Artifact
 
 LEARNED, SELECTED = "learned", "selected"
+SFT_MODEL = "sft_model"
 SELECTION = "validation"
 """The split that chooses among a reward model's epochs."""
 
@@ -15,12 +16,15 @@ def learned_from(artifacts: Iterable[Artifact]) -> Iterator[dict[str, Any]]:
 
     A reward model learns from the split of its config, and the validation split chooses among its epochs. A policy learns through
     its reward model, or, by DPO, from the preferences themselves; its held-out judge, where it was asked, only chose among the updates.
-    Neither learns from the other splits.
+    Supervised fine-tuning learns from the train split, unless it was given demonstrations; a policy that starts from it learned through
+    it. None learns from the other splits.
     """
     known = {artifact.id: artifact for artifact in artifacts}
     for artifact in known.values():
         if artifact.kind == "reward_model":
             yield from _of_reward_model(artifact, artifact, known)
+        if artifact.kind == SFT_MODEL:
+            yield from _of_sft(artifact, artifact, known)
         if artifact.kind == "policy":
             yield from _of_policy(artifact, known)
 
@@ -30,9 +34,16 @@ def _of_policy(policy: Artifact, known: Mapping[str, Artifact]) -> Iterator[dict
         yield from (row for row in _of_reward_model(policy, policy, known) if row["use"] == LEARNED)
     judged = policy.manifest.identity.config.get("validation_prompts", 1) > 0
     for ref in policy.manifest.identity.inputs:
+        if ref.kind == SFT_MODEL and ref.id in known:
+            yield from _of_sft(policy, known[ref.id], known)
         if ref.kind == "reward_model" and ref.id in known and (ref.role != "judge" or judged):
             for row in _of_reward_model(policy, known[ref.id], known):
                 yield row | {"use": SELECTED if ref.role == "judge" else row["use"]}
+
+
+def _of_sft(model: Artifact, through: Artifact, known: Mapping[str, Artifact]) -> Iterator[dict[str, Any]]:
+    if not any(ref.role == "demonstrations" for ref in through.manifest.identity.inputs):
+        yield from (row for row in _of_reward_model(model, through, known) if row["use"] == LEARNED)
 
 
 def _of_reward_model(model: Artifact, through: Artifact, known: Mapping[str, Artifact]) -> Iterator[dict[str, Any]]:

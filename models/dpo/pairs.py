@@ -8,10 +8,10 @@ import torch
 
 from data_contracts.errors import InputError, RecipeError
 from models.batching import token_batches
-from models.configs import DPOConfig
 from models.dpo.dpo_math import PairLogprobs
 from models.language.language_model import LanguageModel, context_length, response_batch, response_logprobs
 from models.language.text import Tokenizer, encode_prompt, encode_response, end_token
+from models.policy_configs import DPOConfig
 from models.reward.preference_data import read_preferences
 
 EVEN = 0.5

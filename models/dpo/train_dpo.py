@@ -13,7 +13,6 @@ from accelerate import Accelerator
 from data_contracts.errors import RecipeError
 from models.batching import epoch_batches
 from models.checkpoint import Checkpoints, Part
-from models.configs import DPOConfig
 from models.dpo.dpo_math import PairLogprobs, dpo_losses, implicit_rewards
 from models.dpo.pairs import Pair, all_logprobs, check_context, load_pairs, microbatches, pair_logprobs
 from models.job import Headline, Job
@@ -22,6 +21,7 @@ from models.language.prompts import EncodedPrompts, encode_prompts, load_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.metrics import finite, write_metrics
 from models.optimization import StepGuard, adamw, set_learning_rate, warmup_linear
+from models.policy_configs import DPOConfig
 from models.ppo.ppo_update import mean_kl
 from models.ppo.rollout import Actors
 from models.ppo.scoring import Scorer

@@ -121,6 +121,17 @@ def response_logits(model: LanguageModel, batch: ResponseBatch, temperature: flo
     return logits
 
 
+def response_states(model: LanguageModel, batch: ResponseBatch, temperature: float) -> tuple[Tensor, Tensor]:
+    """The same logits, and the hidden states (B, T, width) that the model's head reads them from, in front of each response token."""
+    read: list[Tensor] = []
+    watch = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    try:
+        logits = response_logits(model, batch, temperature)
+    finally:
+        watch.remove()
+    return logits, read[0][:, :-1]
+
+
 def logprobs_of(logits: Tensor, ids: Tensor) -> Tensor:
     """Log of the probability that logits (..., V) give to ids (...), without a second tensor of the logits' size."""
     return logits.gather(-1, ids[..., None]).squeeze(-1) - logits.logsumexp(-1)

@@ -82,17 +82,26 @@ def _fuse(layer: Any) -> FusedLayer:
     attention, mlp = layer.self_attn, layer.mlp
     return FusedLayer(
         attention_norm=layer.input_layernorm.weight,
-        query_key_value=torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]),
-        attention_out=attention.o_proj.weight,
+        query_key_value=torch.cat([_weight(projection) for projection in (attention.q_proj, attention.k_proj, attention.v_proj)]),
+        attention_out=_weight(attention.o_proj),
         mlp_norm=layer.post_attention_layernorm.weight,
-        gate_up=torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]),
-        down=mlp.down_proj.weight,
+        gate_up=torch.cat([_weight(mlp.gate_proj), _weight(mlp.up_proj)]),
+        down=_weight(mlp.down_proj),
     )
 
 
+def _weight(projection: Any) -> Tensor:
+    """A projection's matrix, with what LoRA has learned beside it."""
+    if type(projection) is nn.Linear:
+        return projection.weight
+    weight: Tensor = projection.base_layer.weight + projection.get_delta_weight("default")
+    return weight
+
+
 def _is_plain_llama(model: LanguageModel) -> bool:
-    """A Llama whose projections are plain linear maps without bias: no adapters, no quantised weights."""
+    """A Llama whose projections are plain linear maps without bias, with or without LoRA's matrices: no quantised weights."""
     if type(model) is not LlamaForCausalLM or model.config.hidden_act != "silu":
         return False
     projections = [module for name, module in model.model.layers.named_modules() if name.endswith("_proj")]
-    return all(type(module) is nn.Linear and module.bias is None for module in projections)
+    plain = [getattr(module, "base_layer", module) if hasattr(module, "get_delta_weight") else module for module in projections]
+    return all(type(module) is nn.Linear and module.bias is None for module in plain)

@@ -118,6 +118,11 @@ def encode_pair(tokenizer: Tokenizer, messages: Sequence[Message], response: str
     return EncodedPair(kept_prompt + kept, len(kept), cut, len(kept) < len(whole))
 
 
+def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
+    """A text that is no conversation as tokens, behind the beginning-of-text token where the tokenizer uses one."""
+    return [*_begin_tokens(tokenizer), *_encode_plain(tokenizer, text)]
+
+
 def decode_response(tokenizer: Tokenizer, ids: Sequence[int], eos_id: int | None = None) -> str:
     """The text of a response, without special tokens and without the end token `eos_id` at its end."""
     content = ids[:-1] if len(ids) > 0 and ids[-1] == eos_id else ids

@@ -7,7 +7,7 @@ no state, so a run that was resumed alarms as an unbroken one. "At first" means 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from models.configs import MonitorName, MonitorsConfig
+from models.policy_configs import MonitorName, MonitorsConfig
 
 Row = Mapping[str, float | int | None]
 Measure = Callable[[Sequence[Row]], float | None]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.configs import MissingEnd
+from models.policy_configs import MissingEnd
 
 WHITENING_EPSILON = 1e-8
 KL_ERROR_LIMIT = 0.2
@@ -49,6 +49,11 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     """Per-token estimate k3 (B, T) = exp(d) − 1 − d with d = ref_logprobs − logprobs: unbiased, never negative (Schulman, 2020)."""
     d = ref_logprobs - logprobs
     return torch.expm1(d) - d
+
+
+def clipped(scores: Tensor, limit: float | None) -> Tensor:
+    """Scores (B,) within ± the limit, where there is one."""
+    return scores if limit is None else scores.clamp(-limit, limit)
 
 
 def end_penalised(scores: Tensor, ended: Tensor, penalty: float, how: MissingEnd = "subtract") -> Tensor:

@@ -1,23 +1,22 @@
 """One PPO update: from a rollout to rewards and advantages, and the epochs of minibatches that learn from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.optim import Optimizer
 
-from models.configs import PPOConfig
+from data_contracts.errors import StageError
 from models.language.diversity import distinct_2, repetition
-from models.language.language_model import LanguageModel, response_batch, response_logprobs
+from models.language.language_model import ResponseBatch, logprobs_of, response_batch, response_states
 from models.metrics import finite
-from models.optimization import StepGuard, adamw, set_learning_rate
+from models.policy_configs import PPOConfig
 from models.ppo.group_advantages import group_normalised, leave_one_out, less_batch_mean
 from models.ppo.ppo_math import (
     PolicyLoss,
     ValueLoss,
+    clipped,
     end_penalised,
     explained_variance,
     gae,
@@ -30,43 +29,12 @@ from models.ppo.ppo_math import (
     policy_loss,
     value_loss,
 )
-from models.ppo.rollout import Rollout, microbatches
-from models.ppo.value_model import response_values
+from models.ppo.ptx import PretrainingMix
+from models.ppo.rollout import Rollout, by_length, microbatches
+from models.ppo.trainees.learner import Learner
+from models.ppo.trainees.value_model import response_values
+from models.processes import own_share, total
 from models.randomness import generator
-from models.reward.reward_model import RewardModel
-
-
-@dataclass(frozen=True)
-class Trainee:
-    """A model that learns, with its optimizer and the guard over its steps."""
-
-    model: Any
-    optimizer: Optimizer
-    guard: StepGuard
-
-    def step(self) -> float:
-        """Take the step that the gradients say, unless they are not finite; their norm before clipping."""
-        return self.guard.step(self.model.parameters(), self.optimizer)
-
-
-@dataclass(frozen=True)
-class Learner:
-    """The policy, and the value model where the method has one."""
-
-    policy: Trainee
-    value: Trainee | None
-    accelerator: Accelerator
-    pad_id: int
-
-    @property
-    def trainees(self) -> dict[str, Trainee]:
-        """The models that learn, by name."""
-        return {"policy": self.policy} | ({"value": self.value} if self.value else {})
-
-    @property
-    def steps_skipped(self) -> int:
-        """Steps of either model, so far, whose gradient was not finite."""
-        return sum(trainee.guard.skipped for trainee in self.trainees.values())
 
 
 class Lesson(NamedTuple):
@@ -83,7 +51,7 @@ class Lesson(NamedTuple):
 
 
 class StepFigures(NamedTuple):
-    """The figures of one optimizer step; the value model's are None without one."""
+    """The figures of one optimizer step; None where there is no value model, and no corpus."""
 
     policy_loss: float
     clip_fraction: float
@@ -93,23 +61,14 @@ class StepFigures(NamedTuple):
     value_loss: float | None = None
     value_clip_fraction: float | None = None
     value_grad_norm: float | None = None
-
-
-def new_learner(policy: LanguageModel, value: RewardModel | None, config: PPOConfig, accelerator: Accelerator, pad_id: int) -> Learner:
-    """A learner at its first step."""
-
-    def trainee(model: Any) -> Trainee:
-        optimizer = adamw(model, weight_decay=0.0, eps=config.adam_epsilon)
-        return Trainee(accelerator.prepare_model(model), optimizer, StepGuard(config.max_grad_norm))
-
-    return Learner(trainee(policy), trainee(value) if value is not None else None, accelerator, pad_id)
+    ptx_loss: float | None = None
 
 
 def make_lesson(rollout: Rollout, config: PPOConfig, kl_coef: float) -> Lesson:
     """Rewards, returns and advantages of a rollout."""
     mask = rollout.response_mask
     kl_loss_coef = kl_coef if config.method == "grpo" else 0.0
-    scores = end_penalised(_clipped(rollout.scores, config.score_clip), rollout.ended, config.missing_eos_penalty, config.missing_eos)
+    scores = end_penalised(clipped(rollout.scores, config.score_clip), rollout.ended, config.missing_eos_penalty, config.missing_eos)
     rewards = per_token_rewards(rollout.logprobs, rollout.ref_logprobs, scores, mask, kl_coef - kl_loss_coef)
     if config.method != "ppo" or rollout.values is None:
         worth = _worth(rewards.sum(1), config)
@@ -128,7 +87,9 @@ def _worth(returns: Tensor, config: PPOConfig) -> Tensor:
     return group_normalised(returns, config.samples_per_prompt)
 
 
-def learn(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, update: int) -> list[StepFigures]:
+def learn(
+    learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, update: int, mix: PretrainingMix | None = None
+) -> list[StepFigures]:
     """All epochs of one update (counted from 0), or those up to `approx_kl_stop`; the figures of each optimizer step.
 
     The learning rates fall in a straight line from the first step of the run to 0 after its last one.
@@ -143,10 +104,12 @@ def learn(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig,
         for number, start in enumerate(starts):
             step = (update * config.epochs + epoch) * len(starts) + number
             left = 1 - step / (config.updates * config.epochs * len(starts))
-            set_learning_rate(learner.policy.optimizer, config.learning_rate * left)
-            if learner.value is not None:
-                set_learning_rate(learner.value.optimizer, config.value_learning_rate * left)
-            figures.append(_step(learner, rollout, lesson, config, order[start : start + config.minibatch_size]))
+            learner.set_learning_rates(config.learning_rate * left, config.value_learning_rate * left)
+            rows = order[start : start + config.minibatch_size]
+            only_value = update < config.value_warmup
+            of_corpus = None if mix is None or only_value else _corpus_loss(learner, mix, step)
+            found = _step(learner, rollout, lesson, config, rows, only_value=only_value)
+            figures.append(found._replace(ptx_loss=of_corpus))
             if config.approx_kl_stop is not None and figures[-1].approx_kl > config.approx_kl_stop:
                 return figures
     return figures
@@ -168,6 +131,7 @@ def update_figures(rollout: Rollout, lesson: Lesson, steps: list[StepFigures]) -
         "repetition": repetition(rollout.responses),
         "steps": len(steps),
     }
+    of_rollout |= {f"term_{name}": values.mean() for name, values in rollout.terms.items()}
     if rollout.values is not None and lesson.returns is not None:
         of_rollout["explained_variance"] = explained_variance(rollout.values, lesson.returns, mask)
     by_name = dict(zip(StepFigures._fields, zip(*steps, strict=True), strict=True))
@@ -180,36 +144,50 @@ def mean_kl(rollout: Rollout) -> Tensor:
     return (kl_k1(rollout.logprobs, rollout.ref_logprobs) * rollout.response_mask).sum(1).mean()
 
 
-def _step(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, rows: list[int]) -> StepFigures:
-    """One optimizer step of each model on a minibatch; gradients add up over its microbatches."""
-    tokens = sum(len(rollout.responses[i]) for i in rows)
+def _step(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, rows: list[int], *, only_value: bool) -> StepFigures:
+    """One optimizer step of each model on a minibatch; gradients add up over its microbatches, and over processes that share it out."""
+    accelerator, tokens = learner.accelerator, sum(len(rollout.responses[i]) for i in rows)
+    own = own_share(by_length(rows, rollout.prompts, rollout.responses), accelerator)
     of_policy, of_value = [], []
-    for part in microbatches(rows, rollout.prompts, rollout.responses, config.microbatch_size):
-        policy_part, value_part = _losses(learner, rollout, lesson, config, part, tokens)
+    for part in microbatches(own, rollout.prompts, rollout.responses, max(1, config.microbatch_size // accelerator.num_processes)):
+        policy_part, value_part = _losses(learner, rollout, lesson, config, part, tokens, only_value=only_value)
         of_policy.append(policy_part)
-        loss = policy_part.loss
+        losses = [] if only_value else [policy_part.loss]
         if value_part is not None:
             of_value.append(value_part)
-            loss = loss + value_part.loss  # the models share no weights: two gradients in one pass
-        learner.accelerator.backward(loss)
-    policy_loss_, clip_fraction, approx_kl, ratio = _sums(of_policy)
-    figures = StepFigures(policy_loss_, clip_fraction, approx_kl, ratio, policy_grad_norm=learner.policy.step())
-    if learner.value is None:
-        return figures
-    value_loss_, value_clip_fraction = _sums(of_value)
-    return figures._replace(value_loss=value_loss_, value_clip_fraction=value_clip_fraction, value_grad_norm=learner.value.step())
+            # Models that share no weights learn from two gradients in one pass; on a shared trunk the value's has its weight.
+            losses.append(value_part.loss if learner.policy.head is None else config.vf_coef * value_part.loss)
+        accelerator.backward(torch.stack(losses).sum())
+    policy_loss_, clip_fraction, approx_kl, ratio = _sums(of_policy, len(PolicyLoss._fields), accelerator)
+    figures = StepFigures(policy_loss_, clip_fraction, approx_kl, ratio, policy_grad_norm=learner.policy.step(accelerator))
+    if lesson.returns is not None:
+        value_loss_, value_clip_fraction = _sums(of_value, len(ValueLoss._fields), accelerator)
+        figures = figures._replace(value_loss=value_loss_, value_clip_fraction=value_clip_fraction)
+    return figures if learner.value is None else figures._replace(value_grad_norm=learner.value.step(accelerator))
 
 
-def _sums(parts: Sequence[Sequence[Tensor]]) -> list[float]:
-    """The figures of a minibatch from those of its microbatches."""
-    sums: list[float] = torch.stack([torch.stack([figure.detach() for figure in part]) for part in parts]).sum(0).tolist()
+def _corpus_loss(learner: Learner, mix: PretrainingMix, step: int) -> float:
+    """Add coef · the gradient of the mean loss per token on a step's texts of the corpus to the policy's; the loss."""
+    batch = mix.batch(step)
+    own, parts = own_share(batch, learner.accelerator), []
+    if own:
+        loss = mix.loss(learner.policy.model, own, batch)
+        learner.accelerator.backward(mix.config.coef * loss)
+        parts.append([loss])
+    return _sums(parts, 1, learner.accelerator)[0]
+
+
+def _sums(parts: Sequence[Sequence[Tensor]], count: int, accelerator: Accelerator) -> list[float]:
+    """So many figures of a minibatch, from those of its microbatches in all processes."""
+    own = torch.stack([torch.stack([figure.detach() for figure in part]) for part in parts]).sum(0) if parts else torch.zeros(count)
+    sums: list[float] = total(own, accelerator).tolist()
     return sums
 
 
 def _losses(
-    learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, rows: list[int], tokens: int
+    learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig, rows: list[int], tokens: int, *, only_value: bool = False
 ) -> tuple[PolicyLoss, ValueLoss | None]:
-    """The losses of a microbatch, as parts of those of its minibatch of so many tokens."""
+    """The losses of a microbatch, as parts of those of its minibatch of so many tokens; with `only_value` the policy has no gradient."""
     prompts, responses = [rollout.prompts[i] for i in rows], [rollout.responses[i] for i in rows]
     batch = response_batch(prompts, responses, learner.pad_id, rollout.logprobs.device)
     mask, width = batch.response_mask, batch.responses.shape[1]
@@ -217,17 +195,25 @@ def _losses(
     def own(whole: Tensor) -> Tensor:
         return whole[rows, :width]
 
-    logprobs, advantages = response_logprobs(learner.policy.model, batch, config.sampling.temperature), own(lesson.normalized_advantages)
-    of_policy = policy_loss(logprobs, own(rollout.logprobs), advantages, mask, clip_range=config.clip_range, token_count=tokens)
-    if lesson.kl_loss_coef:
-        kl = kl_loss(logprobs, own(rollout.ref_logprobs), mask, token_count=tokens)
-        of_policy = of_policy._replace(loss=of_policy.loss + lesson.kl_loss_coef * kl)
-    if learner.value is None or rollout.values is None or lesson.returns is None:
+    with torch.set_grad_enabled(not only_value):
+        logits, hidden = response_states(learner.policy.model, batch, config.sampling.temperature)
+        logprobs, advantages = logprobs_of(logits, batch.responses).masked_fill(~mask, 0.0), own(lesson.normalized_advantages)
+        of_policy = policy_loss(logprobs, own(rollout.logprobs), advantages, mask, clip_range=config.clip_range, token_count=tokens)
+        if lesson.kl_loss_coef:
+            kl = kl_loss(logprobs, own(rollout.ref_logprobs), mask, token_count=tokens)
+            of_policy = of_policy._replace(loss=of_policy.loss + lesson.kl_loss_coef * kl)
+    if rollout.values is None or lesson.returns is None:
         return of_policy, None
-    values, old_values, returns = response_values(learner.value.model, batch), own(rollout.values), own(lesson.returns)
+    values = _values(learner, batch, hidden)
+    old_values, returns = own(rollout.values), own(lesson.returns)
     return of_policy, value_loss(values, old_values, returns, mask, clip_range=config.value_clip_range, token_count=tokens)
 
 
-def _clipped(scores: Tensor, limit: float | None) -> Tensor:
-    """Scores within ± the limit, where there is one."""
-    return scores if limit is None else scores.clamp(-limit, limit)
+def _values(learner: Learner, batch: ResponseBatch, hidden: Tensor) -> Tensor:
+    """Values (B, T) by the value model, or by the head that reads the policy's hidden states."""
+    if learner.value is not None:
+        return response_values(learner.value.model, batch)
+    if learner.policy.head is None:
+        raise StageError("a rollout has values and nothing learns them", remedy="gather the rollout with the learner's own models")
+    values: Tensor = learner.policy.head(hidden, batch.response_mask)
+    return values

@@ -3,22 +3,24 @@
 Shapes: B responses, T response tokens of the longest one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from data_contracts.errors import StageError
 from models.configs import SamplingConfig
 from models.language.generation import generate
-from models.language.language_model import LanguageModel, ResponseBatch, logprobs_of, response_batch, response_logits, response_logprobs
+from models.language.language_model import LanguageModel, ResponseBatch, logprobs_of, response_batch, response_logprobs, response_states
 from models.language.prompts import EncodedPrompts
 from models.language.text import Tokenizer, decode_response, end_token, pad_token
 from models.ppo.ppo_math import entropy
 from models.ppo.scoring import Scorer, score_responses
-from models.ppo.value_model import response_values
+from models.ppo.trainees.value_model import ValueHead, response_values
+from models.processes import own_share, total
 from models.reward.reward_model import RewardModel
 
 LOGPROB_TOLERANCE = 1e-4
@@ -58,9 +60,11 @@ class Rollout(NamedTuple):
     values: Tensor | None
     """(B, T), the value model's forecast in front of each token; 0 on padding; None without a value model."""
     scores: Tensor
-    """(B,), the reward model's score of each response, without any penalty."""
+    """(B,), the score of each response, without any penalty."""
     disagreement: Tensor
     """(B,), standard deviation of that score between the reward model's members."""
+    terms: Mapping[str, Tensor]
+    """(B,) each, the parts that the score is the sum of, by the name of the reward's term."""
     ended: Tensor
     """(B,), True where the response ended by itself."""
 
@@ -70,8 +74,8 @@ class Actors(NamedTuple):
 
     policy: LanguageModel
     reference: LanguageModel
-    value: RewardModel | None
-    """None where the method does without."""
+    value: RewardModel | ValueHead | None
+    """A model of its own, or a head on the policy's trunk; None where the method does without."""
     tokenizer: Tokenizer
     """The policy's and the reference's; the scorer has its own."""
 
@@ -90,9 +94,59 @@ def collect_rollout(
 ) -> Rollout:
     """Sample one response per prompt and gather all about it; no gradients are kept.
 
+    Of processes that train together each does a share, and all have the whole rollout afterwards.
+
+    Args:
+        microbatch_size: responses in one forward pass, over all processes.
+
     Raises:
         StageError: the scorer failed, or the sampler's logprobs differ from those of the forward pass, so that ratios would be wrong.
     """
+    accelerator = Accelerator()
+    count = accelerator.num_processes
+    if count == 1 or len(batch.ids) < count:  # fewer prompts than processes are everybody's
+        return _collect(actors, scorer, batch, sampling, seeds, microbatch_size)
+    own = own_share(range(len(batch.ids)), accelerator)
+    share = EncodedPrompts([batch.prompts[i] for i in own], [batch.ids[i] for i in own], cut=0)
+    found = _collect(actors, scorer, share, sampling, [seeds[i] for i in own], max(1, microbatch_size // count))
+    return put_together(found, own, batch.ids, actors.tokenizer, sampling)
+
+
+def put_together(found: Rollout, own: Sequence[int], prompts: list[list[int]], tokenizer: Tokenizer, sampling: SamplingConfig) -> Rollout:
+    """The rollout of all prompts, from the rows that each process has `found` of it."""
+    accelerator, rows = Accelerator(), torch.tensor(list(own))
+    shape = (len(prompts), sampling.max_new_tokens)
+
+    def whole(part: Tensor) -> Tensor:
+        """Rows (b,) or (b, t) of this process as those of all, (B,) or (B, T)."""
+        space = torch.zeros(shape[: part.ndim], dtype=part.dtype, device=part.device)
+        space[(rows, slice(part.shape[1])) if part.ndim == 2 else rows] = part
+        return total(space, accelerator)
+
+    mask = whole(found.response_mask.long()).bool()
+    width, device = int(mask.sum(1).max()), mask.device
+    ids = whole(torch.nn.utils.rnn.pad_sequence([torch.tensor(r, device=device) for r in found.responses], batch_first=True))
+    responses = [row[:length] for row, length in zip(ids.tolist(), mask.sum(1).tolist(), strict=True)]
+    eos_id = end_token(tokenizer, sampling.eos_token_id)
+    of_tokens = {name: whole(getattr(found, name))[:, :width] for name in ("logprobs", "entropy", "ref_logprobs")}
+    return Rollout(
+        prompts=prompts,
+        responses=responses,
+        text=[decode_response(tokenizer, response, eos_id) for response in responses],
+        response_mask=mask[:, :width],
+        values=None if found.values is None else whole(found.values)[:, :width],
+        scores=whole(found.scores),
+        disagreement=whole(found.disagreement),
+        terms={name: whole(part) for name, part in found.terms.items()},
+        ended=whole(found.ended.long()).bool(),
+        **of_tokens,
+    )
+
+
+def _collect(
+    actors: Actors, scorer: Scorer, batch: EncodedPrompts, sampling: SamplingConfig, seeds: Sequence[int], microbatch_size: int
+) -> Rollout:
+    """The same by one process alone."""
     answers = respond(actors.policy, actors.tokenizer, batch.ids, sampling, seeds=seeds)
     responses, text = [answer.ids for answer in answers], [answer.text for answer in answers]
     device, pad_id = actors.policy.device, pad_token(actors.tokenizer)
@@ -100,7 +154,9 @@ def collect_rollout(
     def gather(compute: Callable[[ResponseBatch], Tensor]) -> Tensor:
         return over_microbatches(compute, batch.ids, responses, pad_id=pad_id, device=device, size=microbatch_size)
 
-    logprobs, entropies = gather(lambda part: _logprobs_and_entropy(actors.policy, part, sampling.temperature))
+    logprobs, entropies, *values = gather(lambda part: _policy_says(actors, part, sampling.temperature))
+    if isinstance(actors.value, RewardModel):
+        values = [gather(partial(response_values, actors.value))]
     scored = score_responses(scorer, [prompt.messages for prompt in batch.prompts], text)
     rollout = Rollout(
         prompts=batch.ids,
@@ -110,9 +166,10 @@ def collect_rollout(
         logprobs=logprobs,
         entropy=entropies,
         ref_logprobs=gather(lambda part: response_logprobs(actors.reference, part, sampling.temperature)),
-        values=None if actors.value is None else gather(partial(response_values, actors.value)),
+        values=values[0] if values else None,
         scores=scored.score.to(device),
         disagreement=scored.disagreement.to(device),
+        terms={name: part.to(device) for name, part in scored.terms.items()},
         ended=torch.tensor([answer.ended for answer in answers], device=device),
     )
     _check_logprobs(rollout, [answer.logprobs for answer in answers])
@@ -145,8 +202,13 @@ def over_microbatches(
 
 def microbatches(rows: Sequence[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], size: int) -> list[list[int]]:
     """The rows in groups of at most `size`, those of similar length together."""
-    ordered = sorted(rows, key=lambda i: (len(prompts[i]) + len(responses[i]), i))
+    ordered = by_length(rows, prompts, responses)
     return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+
+
+def by_length(rows: Sequence[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> list[int]:
+    """The rows in the order of the lengths of prompt and response together."""
+    return sorted(rows, key=lambda i: (len(prompts[i]) + len(responses[i]), i))
 
 
 def length_mask(responses: Sequence[Sequence[int]], device: torch.device) -> Tensor:
@@ -155,11 +217,13 @@ def length_mask(responses: Sequence[Sequence[int]], device: torch.device) -> Ten
     return torch.arange(max(map(len, responses)), device=device) < lengths.unsqueeze(1)
 
 
-def _logprobs_and_entropy(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
-    """Logprobs and entropies of the response tokens, (2, B, T), from one forward pass."""
-    logits = response_logits(model, batch, temperature)
-    both = torch.stack([logprobs_of(logits, batch.responses), entropy(logits)])
-    return both.masked_fill(~batch.response_mask, 0.0)
+def _policy_says(actors: Actors, batch: ResponseBatch, temperature: float) -> Tensor:
+    """Logprobs and entropies of the response tokens, and values where a head on the policy's trunk gives them: (2 or 3, B, T)."""
+    logits, hidden = response_states(actors.policy, batch, temperature)
+    found = [logprobs_of(logits, batch.responses), entropy(logits)]
+    if isinstance(actors.value, ValueHead):
+        found.append(actors.value(hidden, batch.response_mask))
+    return torch.stack(found).masked_fill(~batch.response_mask, 0.0)
 
 
 def _check_logprobs(rollout: Rollout, sampled: Sequence[Sequence[float]]) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from accelerate import Accelerator
 
 from data_contracts.errors import OvernightError, StageError, examples
 from models.language.text import Message
+from models.processes import own_share, total
 from models.reward.ensemble import Scored
 
 Scorer = Callable[[Sequence[Sequence[Message]], Sequence[str]], Scored]
@@ -26,7 +28,7 @@ def score_responses(scorer: Scorer, prompts: Sequence[Sequence[Message]], respon
         raise
     except Exception as error:
         raise StageError(f"{name} could not score responses: {type(error).__name__}: {error}", remedy="correct the function") from error
-    for what, values in zip(Scored._fields, scored, strict=True):
+    for what, values in (("score", scored.score), ("disagreement", scored.disagreement)):
         if tuple(values.shape) != (len(responses),):
             raise StageError(
                 f"{name} gave a {what} of shape {tuple(values.shape)} for {len(responses)} responses",
@@ -39,3 +41,14 @@ def score_responses(scorer: Scorer, prompts: Sequence[Sequence[Message]], respon
                 remedy="give every response a finite score",
             )
     return scored
+
+
+def score_together(scorer: Scorer, prompts: Sequence[Sequence[Message]], responses: Sequence[str], *, name: str) -> torch.Tensor:
+    """The same scores (B,), of which processes that train together compute a share each."""
+    accelerator = Accelerator()
+    own = own_share(range(len(responses)), accelerator)
+    scores = torch.zeros(len(responses))
+    if own:
+        scored = score_responses(scorer, [prompts[i] for i in own], [responses[i] for i in own], name=name)
+        scores[list(own)] = scored.score.float().cpu()
+    return total(scores, accelerator)

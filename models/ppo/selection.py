@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.configs import DPOConfig, PPOConfig
 from models.language.language_model import LanguageModel
 from models.language.prompts import EncodedPrompts
+from models.policy_configs import DPOConfig, PPOConfig
+from models.ppo.ppo_math import kl_k1
 from models.ppo.rollout import Actors, Rollout, collect_rollout
 from models.ppo.scoring import Scorer
 from models.randomness import derive_seed
@@ -23,11 +24,13 @@ class Best:
     judge_score: float = float("-inf")
     weights: dict[str, Tensor] = field(default_factory=dict)
 
-    def consider(self, policy: LanguageModel, at: int, judge_score: float, *, kl_k1: float, budget: float) -> None:
-        """Keep the policy's weights if the judge likes it better than any before and its KL is within the budget."""
-        if kl_k1 <= budget and judge_score > self.judge_score:
-            self.at, self.judge_score = at, judge_score
-            self.weights = {name: weight.detach().cpu().clone() for name, weight in policy.named_parameters()}
+    def consider(self, policy: LanguageModel, at: int, judge_score: float, *, kl_k1: float, budget: float) -> bool:
+        """Keep the policy's weights, those that learn, if the judge likes it better than any before and its KL is within the budget."""
+        if kl_k1 > budget or judge_score <= self.judge_score:
+            return False
+        self.at, self.judge_score = at, judge_score
+        self.weights = {name: weight.detach().cpu().clone() for name, weight in policy.named_parameters() if weight.requires_grad}
+        return True
 
     def give_to(self, policy: LanguageModel) -> None:
         """Give the policy the weights of the best state, where one was judged."""
@@ -43,6 +46,25 @@ class Best:
     def restore(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave; the weights come with the checkpoint's tensors."""
         self.at, self.judge_score = state["at"], state["judge_score"]
+
+
+def sample_rows(prompts: EncodedPrompts, rollout: Rollout, judge_scores: Tensor) -> list[dict[str, object]]:
+    """Rows of the record `policy sample`: what a rollout's responses were worth to the judge (B,) and by every term of the reward."""
+    kl = (kl_k1(rollout.logprobs, rollout.ref_logprobs) * rollout.response_mask).sum(1)
+    columns = {
+        "ended": rollout.ended,
+        "score": rollout.scores,
+        "disagreement": rollout.disagreement,
+        "judge_score": judge_scores,
+        "kl_k1": kl,
+    }
+    rows: list[dict[str, object]] = []
+    for i, prompt in enumerate(prompts.prompts):
+        terms = [{"term": name, "score": float(part[i])} for name, part in rollout.terms.items()]
+        about = {"prompt_id": prompt.prompt_id, "slice": prompt.slice, "prompt": list(prompt.messages)}
+        response = {"response": rollout.text[i], "n_tokens": len(rollout.responses[i]), "terms": terms}
+        rows.append(about | response | {name: column[i].item() for name, column in columns.items()})
+    return rows
 
 
 def sample_validation(

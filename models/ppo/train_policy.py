@@ -1,6 +1,7 @@
 """Job `train_policy`: PPO, or a relative, against a reward model, held near the reference policy by KL, ending with the best update.
 
-Left out on purpose: more than one process, a trunk shared by policy and value model, and generation on another machine.
+Processes that train together share out episodes and scores, and each has the whole rollout, so that all come to the same decisions.
+Left out on purpose: generation on another machine.
 Nothing draws from a generator that has a state: samples and orders are functions of the seed and the update's number.
 """
 
@@ -8,44 +9,29 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pyarrow.parquet as pq
 from accelerate import Accelerator
 
-from data_contracts.errors import RecipeError
+from data_contracts.records import POLICY_SAMPLE
 from models.checkpoint import Checkpoints, Part
-from models.configs import PPOConfig
 from models.job import Headline, Job
-from models.language.generation import check_context
-from models.language.language_model import load_language_model, save_language_model
-from models.language.prompts import EncodedPrompts, deal, encode_prompts, load_prompts
-from models.language.text import load_tokenizer, pad_token
+from models.language.language_model import save_language_model
+from models.language.prompts import EncodedPrompts, deal
 from models.metrics import write_metrics
+from models.policy_configs import PPOConfig
+from models.ppo.ground import Ground, set_up
+from models.ppo.memory import GIB, estimate, quoted_when_short
 from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
-from models.ppo.ppo_update import Learner, learn, make_lesson, mean_kl, new_learner, update_figures
-from models.ppo.rollout import Actors, Rollout, collect_rollout
-from models.ppo.scoring import Scorer, score_responses
-from models.ppo.selection import Best, sample_validation
-from models.ppo.value_model import load_value_model
+from models.ppo.ppo_update import learn, make_lesson, mean_kl, update_figures
+from models.ppo.rollout import Rollout, collect_rollout
+from models.ppo.scoring import score_together
+from models.ppo.selection import Best, sample_rows, sample_validation
+from models.ppo.trainees.learner import Learner
 from models.progress import Progress
 from models.randomness import derive_seed
-from models.reward.reward_model import load_reward_model
 
 Metrics = dict[str, float | int | None]
-
-
-@dataclass(frozen=True)
-class Ground:
-    """What a policy is trained on: everything that stays as it is."""
-
-    actors: Actors
-    """The policy and the value model in it are the learner's."""
-    scorer: Scorer
-    """Gives the scores that PPO raises."""
-    judge: Scorer
-    """Held out: chooses the best update, and is never trained on."""
-    prompts: EncodedPrompts
-    validation: EncodedPrompts | None
-    """Prompts for choosing the best update; None keeps the last one."""
 
 
 @dataclass
@@ -57,6 +43,8 @@ class Standing:
     best: Best = field(default_factory=Best)
     metrics: list[Metrics] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
+    samples: list[dict[str, object]] = field(default_factory=list)
+    """The best update's responses to the validation prompts: rows of the record `policy sample`."""
 
     @property
     def is_stopped(self) -> bool:
@@ -74,18 +62,26 @@ class Validation(NamedTuple):
 
 
 def run(job: Job[PPOConfig]) -> Headline:
-    """Train a policy; writes `model/`, `metrics.jsonl` and `alarms.jsonl`.
+    """Train a policy; writes `model/`, `metrics.jsonl`, `alarms.jsonl` and, with validation prompts, `samples.parquet`.
 
-    Inputs: `base_model` (start and reference), `reward_model`, `judge` (a held-out reward model), `prompts`.
+    Inputs: `base_model` (start and reference), `judge` (a held-out reward model), `prompts`; where the recipe needs them, `reward_model`,
+    `prompt_files` and `corpus`.
     """
     config, accelerator = job.config, Accelerator()
-    if accelerator.num_processes > 1:
-        raise RecipeError("PPO runs in one process", remedy="ask for one process for the policy stage")
-    learner, ground = _set_up(job, config, accelerator)
-    standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
-    save_language_model(learner.policy.model, ground.actors.tokenizer, job.output / "model")
+    policy, learner, ground = set_up(job, accelerator)
+    memory = estimate(learner, ground, config)
+    job.progress.note(memory.text(accelerator.device))
+    if accelerator.is_main_process:
+        print(memory.text(accelerator.device), flush=True)  # into the job's log
+    with quoted_when_short(memory, accelerator.device):
+        standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
+    if not accelerator.is_main_process:
+        return {}
+    save_language_model(policy.merged(), ground.actors.tokenizer, job.output / "model")
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
     write_metrics(job.output / "alarms.jsonl", [alarm._asdict() for alarm in standing.alarms])
+    if standing.samples:
+        pq.write_table(POLICY_SAMPLE.table(standing.samples), job.output / "samples.parquet")
     return {
         **_gains(standing),
         "updates": standing.updates,
@@ -93,6 +89,8 @@ def run(job: Job[PPOConfig]) -> Headline:
         "steps_skipped": learner.steps_skipped,
         "alarms": len({alarm.monitor for alarm in standing.alarms}),
         "prompts_cut": ground.prompts.cut,
+        "memory_estimate_gib": round(memory.total(accelerator.device) / GIB, 3),
+        **ground.counts,
     }
 
 
@@ -116,12 +114,13 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
         lesson = make_lesson(rollout, config, standing.kl.kl_coef)
 
         # 3. Epochs of minibatches of microbatches.
-        steps = learn(learner, rollout, lesson, config, update)
+        steps = learn(learner, rollout, lesson, config, update, ground.mix)
 
         # 4. Metrics, and the price of KL for the next update.
         figures = update_figures(rollout, lesson, steps)
         row: Metrics = {"update": update + 1, **figures, "kl_coef": standing.kl.kl_coef, "steps_skipped": learner.steps_skipped}
-        standing.kl.update(kl, len(rollout.responses))
+        if update >= config.value_warmup:  # before, the policy is the reference, and its KL of 0 says nothing
+            standing.kl.update(kl, len(rollout.responses))
         standing.updates = update + 1
 
         # 5. Validation: is this the best policy so far?
@@ -134,7 +133,7 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
         _watch(standing, config, progress)
 
         # 7. Checkpoint.
-        if standing.updates % config.checkpoint_every == 0:
+        if standing.updates % config.checkpoint_every == 0 and learner.accelerator.is_main_process:
             _save(learner, standing, checkpoints)
         phases = {"rollout_seconds": rolled_out - started, "learn_seconds": learnt - rolled_out, "rest_seconds": time.monotonic() - learnt}
         progress.report(standing.updates, config.updates, score=figures["score"], kl_k1=kl, **phases)
@@ -161,11 +160,11 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
     if ground.validation is None:
         return {}
     rollout = sample_validation(ground.actors, ground.scorer, ground.validation, config, microbatch_size=config.microbatch_size)
-    judged = score_responses(
-        ground.judge, [prompt.messages for prompt in ground.validation.prompts], rollout.text, name="the held-out judge"
-    )
-    found = Validation(float(judged.score.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
-    standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop)
+    messages = [prompt.messages for prompt in ground.validation.prompts]
+    judged = score_together(ground.judge, messages, rollout.text, name="the held-out judge")
+    found = Validation(float(judged.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
+    if standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop):
+        standing.samples = sample_rows(ground.validation, rollout, judged)
     return {f"validation_{name}": value for name, value in found._asdict().items()}
 
 
@@ -183,6 +182,8 @@ def _parts(learner: Learner, standing: Standing) -> dict[str, Part]:
     parts: dict[str, Part] = {"best": standing.best.weights}
     for name, trainee in learner.trainees.items():
         parts |= {name: trainee.model, f"{name}_optimizer": trainee.optimizer}
+        if trainee.head is not None:
+            parts[f"{name}_head"] = trainee.head
     return parts
 
 
@@ -192,6 +193,7 @@ def _save(learner: Learner, standing: Standing, checkpoints: Checkpoints) -> Non
         "best": standing.best.state(),
         "metrics": standing.metrics,
         "alarms": standing.alarms,
+        "samples": standing.samples,
         "guards": {name: [trainee.guard.skipped, trainee.guard.in_a_row] for name, trainee in learner.trainees.items()},
     }
     checkpoints.save(standing.updates, _parts(learner, standing), state)
@@ -208,32 +210,12 @@ def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progr
     standing.updates, state = found
     standing.kl.kl_coef = state["kl_coef"]
     standing.best.restore(state["best"])
-    standing.metrics, standing.alarms = state["metrics"], [Alarm(*alarm) for alarm in state["alarms"]]
+    standing.metrics, standing.samples = state["metrics"], state["samples"]
+    standing.alarms = [Alarm(*alarm) for alarm in state["alarms"]]
     for name, trainee in learner.trainees.items():
         trainee.guard.skipped, trainee.guard.in_a_row = state["guards"][name]
     progress.note(f"going on from the checkpoint of update {standing.updates}")
     return standing
-
-
-def _set_up(job: Job[PPOConfig], config: PPOConfig, accelerator: Accelerator) -> tuple[Learner, Ground]:
-    """The models, where they are to be, and the prompts."""
-    base, reward, device = job.input("base_model", "model"), job.input("reward_model", "model"), accelerator.device
-    tokenizer = load_tokenizer(base)
-    policy, reference = load_language_model(base, device), load_language_model(base, device).eval().requires_grad_(False)
-    value = load_value_model(config, reward, base, tokenizer, device) if config.method == "ppo" else None
-    learner = new_learner(policy, value, config, accelerator, pad_token(tokenizer))
-    longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")
-    validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
-    ground = Ground(
-        actors=Actors(learner.policy.model, reference, learner.value.model if learner.value else None, tokenizer),
-        scorer=load_reward_model(reward, device).score,
-        judge=load_reward_model(job.input("judge", "model"), device).score,
-        prompts=encode_prompts(tokenizer, load_prompts(path, "train"), longest),
-        validation=encode_prompts(tokenizer, validation, longest) if validation else None,
-    )
-    for model in (policy, *([] if value is None else [value.backbone])):
-        check_context(model, ground.prompts.ids, config.sampling)  # an error now, and not when the longest prompt's turn comes
-    return learner, ground
 
 
 def _gains(standing: Standing) -> dict[str, float | int | None]:

@@ -4,6 +4,7 @@ Shapes: K members, B responses, … any shape.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import Tensor
@@ -19,6 +20,8 @@ class Scored(NamedTuple):
     score: Tensor
     disagreement: Tensor
     """Standard deviation of the score between the members; 0 where there is one."""
+    terms: Mapping[str, Tensor] = MappingProxyType({})
+    """The parts that the score is the sum of, by name; none where it is of one piece."""
 
 
 def combine(member_scores: Tensor, combination: Combination, uncertainty_coef: float) -> Tensor:

@@ -1,17 +1,16 @@
 """What of a reward model's backbone learns: all of it, matrices of low rank beside its linear layers (LoRA), or nothing.
 
-LoRA's matrices are added into the backbone's weights as soon as training ends. So what is measured, saved, scored with and
-started from is an ordinary backbone, and nobody needs peft but who trains.
+LoRA's matrices are added into the backbone's weights as soon as training ends.
 """
 
 from typing import Any
 
 import torch
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
-from data_contracts.errors import InputError, RecipeError
-from models.configs import LoRAConfig, RewardModelConfig
+from data_contracts.errors import InputError
+from models.configs import RewardModelConfig
+from models.lora import add_lora
 from models.reward.reward_model import POOLER, RewardModel
 
 
@@ -32,7 +31,7 @@ class FineTuning:
             raise InputError("the GPU does not compute in bfloat16", where=torch.cuda.get_device_name(model.device), remedy=remedy)
         if config.freeze_backbone:
             model.backbone.requires_grad_(False)
-        self._adapters = _with_lora(model.backbone, config.lora) if config.lora else None
+        self._adapters = add_lora(model.backbone, config.lora, where="reward_model.lora", leave_out=_is_pooler) if config.lora else None
         if config.gradient_checkpointing:
             _checkpoint_gradients(model.backbone)
 
@@ -43,23 +42,8 @@ class FineTuning:
             self._adapters = None
 
 
-def _with_lora(backbone: Any, config: LoRAConfig) -> Any:
-    """The adapters put into a backbone beside every linear layer; nothing else of it learns."""
-    try:
-        from peft import LoraConfig, LoraModel
-    except ImportError as error:
-        raise RecipeError(
-            "LoRA needs the package peft, which is not installed",
-            where="reward_model.lora",
-            remedy="pip install 'peft>=0.21' (the extra `lora`), or leave lora out of the recipe",
-        ) from error
-    layers = {name: layer for name, layer in backbone.named_modules() if isinstance(layer, (nn.Linear, Conv1D))}
-    names = [name for name in layers if not name.startswith(POOLER)]
-    if not names:
-        raise InputError("the backbone has no linear layers for LoRA", where=type(backbone).__name__, remedy="leave lora out of the recipe")
-    transposed = any(isinstance(layer, Conv1D) for layer in layers.values())  # as GPT-2 keeps its weights
-    settings = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=names, fan_in_fan_out=transposed, lora_dropout=0.0)
-    return LoraModel(backbone, settings, "default")
+def _is_pooler(name: str, _: nn.Module) -> bool:
+    return name.startswith(POOLER)
 
 
 def _checkpoint_gradients(backbone: Any) -> None:

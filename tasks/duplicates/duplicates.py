@@ -31,9 +31,10 @@ from data_contracts.records import (
     PROMPT_GROUP,
     RESPONSE_PAIR,
 )
+from data_contracts.texts import normalised
 from tasks.duplicates.evaluation_sets import EvaluationSetConfig, read_prompts
 from tasks.duplicates.near_pairs import TextIndex
-from tasks.duplicates.similarity import jaccard, normalised
+from tasks.duplicates.similarity import jaccard
 from tasks.sources.rows import Message
 from tasks.sources.streams import reading
 from tasks.stage import StageConfig, stage

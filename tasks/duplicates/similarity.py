@@ -6,16 +6,12 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache
 
+from data_contracts.texts import normalised
+
 EDGE = "\0"
 """Stands before the first and after the last word, so that a changed word changes n n-grams wherever it stands."""
 UNSPACED = re.compile("([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
 """Letters of scripts that put no spaces between words (Thai, Lao, Burmese, Khmer, kana, ideographs): each is taken as a word."""
-
-
-def normalised(text: str) -> str:
-    """A text without differences of case, compatibility forms (Unicode NFKC) and whitespace."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())  # case folding can undo the form
 
 
 def words(text: str) -> list[str]:

@@ -3,15 +3,19 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 from data_contracts.artifact_store import SHORT, Artifact, Headline, Made
-from data_contracts.code_version import code_version
+from data_contracts.code_version import code_version, plugin_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions, pinned_config
-from models.configs import DPOConfig, EvaluationConfig, PPOConfig, RewardModelConfig
+from models.configs import EvaluationConfig, RewardModelConfig
 from models.jobs import JOBS
+from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
+from models.reward_terms import FunctionTerm
+from tasks.learning.own_files import provide_files
 from tasks.learning.worker import run_job, turn
 from tasks.progress import StageProgress, emit
 from tasks.stage import stage
@@ -38,9 +42,9 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
     present = {role: artifact for role, artifact in inputs.items() if artifact is not None}
     identity = Identity(
         kind=kind,
-        code_version=code_version(JOBS[job].module),
+        code_version="-".join([code_version(JOBS[job].module), *plugin_versions(config)]),
         libraries=library_versions(LIBRARIES + (LORA_LIBRARIES if getattr(config, "lora", None) else ())),
-        config=pinned_config(config),
+        config=without_folders(pinned_config(config)),
         inputs=tuple(artifact.manifest.as_input(role) for role, artifact in present.items()),
     )
     work = home.work / identity.id[:SHORT]
@@ -56,6 +60,19 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
     return made
 
 
+def plugin_versions(config: BaseModel) -> list[str]:
+    """The versions of the functions that a config names by import path."""
+    terms = [term for term in getattr(config, "rewards", ()) if isinstance(term, FunctionTerm)]
+    return [plugin_version(term.function.partition(":")[0], Path(term.folder) if term.folder else None) for term in terms]
+
+
+def without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    """A pinned config without where functions stand on this machine: their source counts, and not their place."""
+    if "rewards" not in config:
+        return config
+    return config | {"rewards": [{name: value for name, value in term.items() if name != "folder"} for term in config["rewards"]]}
+
+
 def _forward(event: Mapping[str, object]) -> None:
     figures = {name: value for name, value in event.items() if name not in ("event", "done", "total", "time")}
     emit(StageProgress(int(str(event["done"])), int(str(event["total"])), figures))
@@ -66,17 +83,39 @@ def train_reward_model(home: Home, config: RewardModelConfig, *, base_model: Art
     return make_learned(home, "reward_model", "train_reward_model", config, {"base_model": base_model, "preferences": preferences})
 
 
+def train_sft(home: Home, config: SFTConfig, *, base_model: Artifact, preferences: Artifact) -> Made:
+    """The policy's start from demonstrations: a file's, or the preferences' chosen responses. It is the reference of what follows."""
+    files = config.demonstrations and provide_files(home, "demonstrations", [config.demonstrations], "sft.demonstrations")
+    job = config.model_copy(update={"demonstrations": None})  # the file's content counts, and not its place
+    inputs = {"base_model": base_model, "preferences": preferences, "demonstrations": files or None}
+    return make_learned(home, "sft_model", "train_sft", job, inputs)
+
+
 def train_policy(
-    home: Home, config: PPOConfig | DPOConfig, *, base_model: Artifact, reward_model: Artifact, judge: Artifact, prompts: Artifact
+    home: Home,
+    config: PPOConfig | DPOConfig,
+    *,
+    base_model: Artifact,
+    reward_model: Artifact,
+    judge: Artifact,
+    prompts: Artifact,
+    corpus: Artifact | None = None,
 ) -> Made:
     """A policy by PPO, or a relative, against the reward model, or by DPO from the preferences that `prompts` come from.
 
-    The held-out judge chooses among its updates.
+    The held-out judge chooses among its updates. The simulated corpus is an input where its pretraining loss is mixed in.
     """
     if isinstance(config, DPOConfig):
         return make_learned(home, "policy", "train_dpo", config, {"base_model": base_model, "judge": judge, "prompts": prompts})
-    inputs = {"base_model": base_model, "reward_model": reward_model, "judge": judge, "prompts": prompts}
-    return make_learned(home, "policy", "train_policy", config, inputs)
+    rewarded: dict[str, Artifact | None] = {"reward_model": reward_model} if config.needs_reward_model else {}
+    inputs = {"base_model": base_model, **rewarded, "judge": judge, "prompts": prompts}
+    if config.prompt_files:
+        inputs["prompt_files"] = provide_files(home, "prompt_files", config.prompt_files, "policy.prompt_files")
+    if config.ptx:
+        inputs["corpus"] = provide_files(home, "corpus", [config.ptx.corpus], "policy.ptx.corpus") if config.ptx.corpus else corpus
+    ptx = config.ptx and config.ptx.model_copy(update={"corpus": None})
+    job = config.model_copy(update={"prompt_files": (), "ptx": ptx})  # the files' content counts, and not their place
+    return make_learned(home, "policy", "train_policy", job, inputs)
 
 
 def evaluate_policy(
@@ -101,5 +140,6 @@ def evaluate_policy(
 
 
 reward_model_stage = stage("reward model")(train_reward_model)
+sft_stage = stage("supervised fine-tuning")(train_sft)
 policy_stage = stage("policy")(train_policy)
 evaluation_stage = stage("evaluation")(evaluate_policy)

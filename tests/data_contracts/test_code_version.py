@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from data_contracts import code_version as module
+from data_contracts.code_version import plugin_version
+from data_contracts.errors import RecipeError
 
 
 @pytest.fixture
@@ -49,3 +51,24 @@ def test_what_changes_a_code_version(project: Path, file: str, old: str, new: st
 def test_an_unknown_module_is_an_error() -> None:
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
         module.code_version("models.nowhere")
+
+
+def test_the_version_of_a_function_of_ones_own_follows_its_source_and_not_its_place(tmp_path: Path) -> None:
+    source = "def reward(prompts, responses):\n    return [1.0] * len(responses)\n"
+    places = [tmp_path / name for name in ("one", "other", "package")]
+    for place in places:
+        place.mkdir()
+    (places[0] / "own.py").write_text(source)
+    (places[1] / "own.py").write_text("# As before.\n" + source)
+    assert plugin_version("own", places[0]) == plugin_version("own", places[1])
+    (places[1] / "own.py").write_text(source.replace("1.0", "2.0"))
+    assert plugin_version("own", places[0]) != plugin_version("own", places[1])
+    package = places[2] / "mine"
+    package.mkdir()
+    for name in ("__init__", "rewards", "helper"):
+        (package / f"{name}.py").write_text("raise RuntimeError('imported')\n")
+    before = plugin_version("mine.rewards", places[2])
+    (package / "helper.py").write_text("x = 1\n")
+    assert plugin_version("mine.rewards", places[2]) != before
+    with pytest.raises(RecipeError, match="no module absent"):
+        plugin_version("absent", places[0])

@@ -170,7 +170,7 @@ def test_the_same_recipe_again_does_no_work(unbroken: tuple[Path, str]) -> None:
 
 def test_a_changed_ppo_setting_reuses_everything_before_ppo(unbroken: tuple[Path, str]) -> None:
     home, _ = unbroken
-    run(home, "--set", "policy.kl_coef=0.2")
+    run(home, "--set", "policy.kl_coef=0.2", "--set", "policy.ptx={coef=0.1, batch_size=4}")
     place = STAGES.index("policy")
     reused = [stages(home)[name]["reused"] for name in STAGES]
     assert all(reused[:place])
@@ -196,16 +196,22 @@ def test_a_new_reward_model_is_judged_beside_the_one_behind_the_champion(unbroke
     assert rules[0][1] == figures["reward_model_accuracy_gain_champion"] == pytest.approx(gain)
 
 
-def test_a_night_may_train_by_dpo(unbroken: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_night_may_fine_tune_first_and_train_by_dpo(unbroken: tuple[Path, str], tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(unbroken[0], home)
-    run(home, "--set", "policy={method='dpo', learning_rate=1e-4, batch_size=16, validation_prompts=8, sampling={max_new_tokens=16}}")
+    dpo = "policy={method='dpo', learning_rate=1e-4, batch_size=16, validation_prompts=8, sampling={max_new_tokens=16}}"
+    run(home, "--set", dpo, "--set", "sft={learning_rate=1e-3, batch_size=8}")
     assert all(stages(home)[name]["reused"] for name in STAGES[: STAGES.index("policy")])
     assert "<h2>DPO</h2>" in (home / "report.html").read_text()
     policy = str(stages(home)["policy"]["artifact_id"])
     with duckdb.connect(str(home / "audit.duckdb"), read_only=True) as connection:
         through = connection.execute("select distinct through_id from judgments_of_model(?) where use = 'learned'", (policy,)).fetchall()
-    assert through == [(policy,)]
+    start = str(stages(home)["supervised fine-tuning"]["artifact_id"])
+    assert set(through) == {(policy,), (start,)}
+    manifest = json.loads(
+        (home / "artifacts" / "evaluation" / str(stages(home)["evaluation"]["artifact_id"]) / "manifest.json").read_text()
+    )
+    assert start in {ref["id"] for ref in manifest["identity"]["inputs"] if ref["role"] == "base_model"}
 
 
 def test_a_night_that_was_killed_in_every_stage_ends_with_the_same_bytes(unbroken: tuple[Path, str], tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from data_contracts.errors import RecipeError
 from flows.recipe import RECIPES, load_recipe
-from models.configs import DPOConfig, PPOConfig
+from models.policy_configs import DPOConfig, PPOConfig
+from models.reward_terms import FunctionTerm
 
 LOCAL = 'name = "x"\n[base_model]\nsource = "./model"\n[[ingest.sources]]\nname = "s"\nformat = "native"\npath = "feedback.jsonl"\n'
 
@@ -35,6 +36,8 @@ def test_every_recipe_of_the_project_loads(name: str) -> None:
         ('name = "x"\n[simulation]\n[policy]\nseed = 3\n', "policy.seed cannot be set"),
         ('name = "x"\n[simulation]\n[policy]\nmethod = "dpo"\nkl_coef = 1\n', "policy.kl_coef: there is no such setting"),
         ('name = "x"\n[simulation]\n[policy]\nmethod = "dqo"\n', "policy.method: input should be 'ppo', 'reinforce', 'rloo' or 'grpo'"),
+        (LOCAL + "[policy.ptx]\ncoef = 0.5\n", "policy.ptx needs a corpus"),
+        ('name = "x"\n[simulation]\n[[policy.rewards]]\nkind = "nice"\n', "policy.rewards.0: Input tag 'nice'"),
         ('name = "x"\n[simulation\n', "not valid TOML"),
         ('name = "x"\n', "a recipe needs feedback"),
         ('name = "x"\n[simulation]\n[base_model]\nsource = "./m"\n', "built-in base model only"),
@@ -70,6 +73,20 @@ def test_an_evaluation_sets_path_is_looked_up_like_a_sources(tmp_path: Path) -> 
     path = write(tmp_path, LOCAL + '[[duplicates.evaluation_sets]]\nname = "exam"\npath = "exam.jsonl"\n')
     assert load_recipe(path).duplicates.evaluation_sets[0].path == str(tmp_path / "exam.jsonl")
     assert load_recipe(path, data=tmp_path / "data").duplicates.evaluation_sets[0].path == str(tmp_path / "data" / "exam.jsonl")
+
+
+def test_files_of_the_policys_training_are_looked_up_like_a_sources(tmp_path: Path) -> None:
+    text = '[sft]\ndemonstrations = "d.jsonl"\n[policy]\nprompt_files = ["p.jsonl"]\n[policy.ptx]\ncorpus = "c.txt"\n'
+    text += '[[policy.rewards]]\nkind = "function"\nfunction = "own:reward"\nfolder = "."\n'
+    recipe = load_recipe(write(tmp_path, LOCAL + text))
+    assert recipe.sft
+    assert isinstance(recipe.policy, PPOConfig)
+    assert recipe.policy.ptx
+    (term,) = recipe.policy.rewards
+    assert isinstance(term, FunctionTerm)
+    found = (recipe.sft.demonstrations, *recipe.policy.prompt_files, recipe.policy.ptx.corpus, term.folder)
+    assert found == tuple(str(tmp_path / name) for name in ("d.jsonl", "p.jsonl", "c.txt", "."))
+    assert recipe.sft.seed != recipe.policy.seed
 
 
 def test_a_hub_id_is_no_path(tmp_path: Path) -> None:

@@ -8,16 +8,17 @@ import torch
 from accelerate import Accelerator
 
 from data_contracts.records import PROMPT
-from models.configs import EvaluationConfig, PPOConfig, SamplingConfig
+from models.configs import EvaluationConfig, SamplingConfig
 from models.job import Job
-from models.language.language_model import load_language_model
 from models.language.prompts import Prompt, encode_prompts
 from models.language.text import load_tokenizer, pad_token
-from models.ppo.ppo_update import Learner, new_learner
+from models.policy_configs import PPOConfig, SFTConfig
+from models.ppo.ground import Ground
 from models.ppo.rollout import Actors
 from models.ppo.scoring import Scorer
-from models.ppo.train_policy import Ground
-from models.ppo.value_model import load_value_model
+from models.ppo.trainees.learner import Learner, new_learner
+from models.ppo.trainees.policy_model import load_policy
+from models.ppo.trainees.value_model import ValueHead, load_value_model
 from models.progress import Progress
 from models.reward.ensemble import Scored
 from models.reward.reward_model import new_reward_model
@@ -50,11 +51,12 @@ def ground_of(model: Path, config: PPOConfig, scorer: Scorer, *, prompts: int = 
     """A learner and all it learns from, with a function as reward model and as judge."""
     tokenizer, device = load_tokenizer(model), torch.device("cpu")
     torch.manual_seed(0)
-    policy, reference = load_language_model(model), load_language_model(model).eval().requires_grad_(False)
-    value = load_value_model(config, model, model, tokenizer, device) if config.method == "ppo" else None
-    learner = new_learner(policy, value, config, Accelerator(cpu=True), pad_token(tokenizer))
+    policy, value = load_policy(config, model, device), None
+    if config.method == "ppo":
+        value = ValueHead(policy.model) if config.value == "shared" else load_value_model(config, model, model, tokenizer, device)
+    learner = new_learner(policy.model, value, config, Accelerator(cpu=True), pad_token(tokenizer))
     encoded = encode_prompts(tokenizer, some_prompts(prompts), config.sampling.max_prompt_tokens)
-    actors = Actors(learner.policy.model, reference, learner.value.model if learner.value else None, tokenizer)
+    actors = Actors(policy.model, policy.reference, value, tokenizer)
     return learner, Ground(actors, scorer, scorer, encoded, encoded if config.validation_prompts else None)
 
 
@@ -82,7 +84,7 @@ def write_inputs(root: Path, model: Path, *, prompts: int = 20, splits: Sequence
     return {"base_model": model.parent, **{role: root / role for role in ("reward_model", "judge", "prompts")}}
 
 
-def make_job(root: Path, config: PPOConfig | EvaluationConfig, inputs: dict[str, Path]) -> Job:  # type: ignore[type-arg]
+def make_job(root: Path, config: PPOConfig | SFTConfig | EvaluationConfig, inputs: dict[str, Path]) -> Job:  # type: ignore[type-arg]
     for name in ("output", "work"):
         (root / name).mkdir(parents=True)
     return Job(config, inputs, root / "output", root / "work", Progress(root / "progress.jsonl"))

@@ -45,7 +45,7 @@ KEYS = (
 )
 EMPTY = {
     name
-    for table in ("contamination", "evaluation_sets", "expectations", "evaluation", "samples", "simulated_truth")
+    for table in ("contamination", "evaluation_sets", "expectations", "evaluation", "samples", "policy_samples", "simulated_truth")
     for name in (table, f"all_{table}")
 } | {
     "tombstones",
@@ -285,6 +285,26 @@ def test_a_policy_of_dpo_learned_from_the_preferences_themselves(home: Home) -> 
     rows = [row for row in learned_from([*known.values(), made]) if row["model_id"] == made.id]
     found = {(row["through_id"], row["split"], row["use"]) for row in rows}
     assert found == {(made.id, "train", "learned"), (judge, "judge", "selected"), (judge, "validation", "selected")}
+
+
+@pytest.mark.parametrize("demonstrated", [False, True])
+def test_a_policy_that_was_fine_tuned_first_learned_through_that_too(home: Home, demonstrated: bool) -> None:
+    known = {artifact.id: artifact for artifact in home.artifacts}
+    policy = next(artifact for artifact in known.values() if artifact.kind == "policy")
+    preferences = next(ref for ref in policy.manifest.identity.inputs if ref.kind == "preferences")
+    given = (preferences, preferences.model_copy(update={"role": "demonstrations", "kind": "demonstrations"}))
+    sft = _as(policy, "s" * 64, "sft_model", inputs=given if demonstrated else given[:1])
+    start = sft.manifest.as_input("base_model")
+    started = _as(policy, "p" * 64, "policy", inputs=(*policy.manifest.identity.inputs, start))
+    rows = [row for row in learned_from([*known.values(), sft, started]) if sft.id in (row["model_id"], row["through_id"])]
+    found = {(row["model_id"], row["split"], row["use"]) for row in rows}
+    assert found == (set() if demonstrated else {(sft.id, "train", "learned"), (started.id, "train", "learned")})
+
+
+def _as(artifact: Artifact, own_id: str, kind: str, **changes: Any) -> Artifact:
+    """An artifact like another one, of another kind and with other inputs."""
+    identity = artifact.manifest.identity.model_copy(update={"kind": kind, **changes})
+    return replace(artifact, manifest=artifact.manifest.model_copy(update={"id": own_id, "identity": identity}))
 
 
 def test_lineage_goes_back_to_files_and_onward_to_versions(home: Home, ask: Ask) -> None:

@@ -14,12 +14,12 @@ from data_contracts.errors import InputError, RecipeError
 from data_contracts.manifest import list_files
 from data_contracts.records import PREFERENCE
 from models.checkpoint import Checkpoints
-from models.configs import DPOConfig
 from models.dpo.pairs import Pair, check_context, load_pairs
 from models.dpo.train_dpo import Ground, Training, run
 from models.language.language_model import load_language_model
 from models.language.prompts import encode_prompts
 from models.language.text import load_tokenizer, pad_token
+from models.policy_configs import DPOConfig
 from models.ppo.rollout import Actors
 from models.ppo.scoring import Scorer
 from models.progress import Progress

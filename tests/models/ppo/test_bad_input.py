@@ -18,7 +18,7 @@ from models.language.text import load_tokenizer
 from models.ppo.rollout import Rollout, collect_rollout
 from models.ppo.scoring import Scorer, score_responses
 from models.ppo.train_policy import run
-from models.ppo.value_model import load_value_model
+from models.ppo.trainees.value_model import load_value_model
 from models.reward.ensemble import Scored
 from tests.models.conftest import user
 from tests.models.learning import SAMPLING, agreed, ground_of, length_score, make_job, ppo_config, write_inputs

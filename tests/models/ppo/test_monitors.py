@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from models.configs import MonitorsConfig
+from models.policy_configs import MonitorsConfig
 from models.ppo.monitors import MONITORS, Row, alarms
 
 CALM: Row = {

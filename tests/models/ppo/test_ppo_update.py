@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from data_contracts.errors import StageError
-from models.configs import PPOConfig
-from models.ppo.ppo_update import Learner, StepFigures, learn, make_lesson, mean_kl, update_figures
+from models.policy_configs import PPOConfig
+from models.ppo.ppo_update import StepFigures, learn, make_lesson, mean_kl, update_figures
 from models.ppo.rollout import Rollout, collect_rollout
+from models.ppo.trainees.learner import Learner
 from tests.models.learning import ground_of, length_score, ppo_config
 
 KL_COEF = 0.1
@@ -57,7 +58,8 @@ def test_microbatches_of_one_and_of_eight_learn_the_same(chat_model: Path) -> No
     one, steps_one = update(chat_model, microbatch_size=1)
     eight, steps_eight = update(chat_model, microbatch_size=8)
     for a, b in zip(steps_one, steps_eight, strict=True):
-        assert tuple(a) == pytest.approx(tuple(b), rel=1e-4, abs=1e-5)
+        assert a[:-1] == pytest.approx(b[:-1], rel=1e-4, abs=1e-5)
+        assert (a.ptx_loss, b.ptx_loss) == (None, None)
     for before, after in zip(weights(one), weights(eight), strict=True):
         torch.testing.assert_close(before, after, atol=2e-5, rtol=1e-4)
 
@@ -115,7 +117,7 @@ def test_a_step_makes_good_responses_likelier_and_values_truer(chat_model: Path)
 
     def now() -> tuple[float, float]:
         from models.language.language_model import response_batch, response_logprobs
-        from models.ppo.value_model import response_values
+        from models.ppo.trainees.value_model import response_values
 
         batch = response_batch(rollout.prompts, rollout.responses, learner.pad_id)
         with torch.no_grad():

@@ -10,10 +10,10 @@ from models.configs import SamplingConfig
 from models.language.language_model import load_language_model
 from models.language.prompts import EncodedPrompts
 from models.language.text import load_tokenizer
+from models.ppo.ground import Ground
 from models.ppo.ppo_math import entropy
 from models.ppo.rollout import Rollout, collect_rollout
-from models.ppo.train_policy import Ground
-from models.ppo.value_model import load_value_model
+from models.ppo.trainees.value_model import load_value_model
 from models.reward.reward_model import RewardModel, load_reward_model, new_reward_model
 from tests.models.learning import SAMPLING, ground_of, length_score, ppo_config, write_inputs
 

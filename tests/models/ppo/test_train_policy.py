@@ -14,15 +14,14 @@ from pydantic import ValidationError
 from data_contracts.errors import InputError
 from data_contracts.manifest import list_files
 from models.checkpoint import Checkpoints
-from models.configs import PPOConfig, SamplingConfig
+from models.configs import SamplingConfig
 from models.language.language_model import load_language_model
-from models.language.pretrain import language_model_loss
-from models.language.text import Message, encode_prompt, encode_response, load_tokenizer
+from models.language.text import Message, load_tokenizer
+from models.policy_configs import PPOConfig
 from models.ppo.scoring import Scorer
 from models.ppo.train_policy import Standing, run, train
 from models.progress import Progress
 from models.reward.ensemble import Scored
-from tests.models.conftest import sentences, user
 from tests.models.learning import agreed, ground_of, length_score, make_job, ppo_config, some_prompts, write_inputs
 from tests.models.test_resume import killed_twice, unbroken
 
@@ -188,10 +187,13 @@ class StoppedError(BaseException):
     """The process was killed, as far as this test goes; nothing that handles errors may catch it."""
 
 
-@pytest.mark.parametrize(("killed_at", "method"), [(3, "ppo"), (5, "ppo"), (6, "rloo")])
-def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, method: str, chat_model: Path, tmp_path: Path) -> None:
+SHARED_LORA = {"method": "ppo", "lora": {"rank": 2}, "value": "shared", "value_warmup": 1}
+
+
+@pytest.mark.parametrize(("killed_at", "method"), [(3, {}), (5, {}), (6, {"method": "rloo"}), (5, SHARED_LORA)])
+def test_a_resumed_run_ends_as_an_unbroken_one(killed_at: int, method: dict[str, Any], chat_model: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"updates": 4, "checkpoint_every": 2, "validation_every": 2, "learning_rate": 1e-3}
-    options |= {"monitors": {"length_growth": 0.1}, "method": method, "samples_per_prompt": 2}
+    options |= {"monitors": {"length_growth": 0.1}, "samples_per_prompt": 2, **method}
     expected, whole = train_small(chat_model, tmp_path / "whole", **options)
     calls = iter(range(1_000))
 
@@ -264,27 +266,6 @@ def test_a_split_without_prompts_is_an_input_error(chat_model: Path, tmp_path: P
 
 def share_of_good(_: Sequence[object], responses: Sequence[str]) -> Scored:
     return agreed(torch.tensor([4 * text.split().count("good") / max(1, len(text.split())) for text in responses]))
-
-
-@pytest.fixture(scope="module")
-def fluent_model(tmp_path_factory: pytest.TempPathFactory, chat_model: Path) -> Path:
-    """The small chat model after a short pretraining on random sentences, so that it writes words and ends."""
-    from models.language.language_model import save_language_model
-
-    tokenizer, model = load_tokenizer(chat_model), load_language_model(chat_model)
-    texts = [
-        encode_prompt(tokenizer, user(a), 64).ids + encode_response(tokenizer, b, tokenizer.eos_token_id)
-        for a, b in zip(sentences(512, seed=3), sentences(512, seed=4), strict=True)
-    ]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for step in range(120):
-        loss = language_model_loss(model, texts[step % 8 * 64 : step % 8 * 64 + 64], tokenizer.pad_token_id)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-    directory = tmp_path_factory.mktemp("fluent") / "model"
-    save_language_model(model, tokenizer, directory)
-    return directory
 
 
 @pytest.mark.slow

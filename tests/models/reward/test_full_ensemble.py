@@ -14,7 +14,7 @@ from data_contracts.errors import InputError
 from models.configs import RewardModelConfig
 from models.job import Job
 from models.language.text import load_tokenizer
-from models.ppo.value_model import load_value_model
+from models.ppo.trainees.value_model import load_value_model
 from models.reward import member_training
 from models.reward.learner import Learner
 from models.reward.member_training import new_model

@@ -20,11 +20,12 @@ from data_contracts.errors import InputError
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.records import CONTAMINATION, EVALUATION_SET, PROMPT_GROUP, RESPONSE_PAIR
+from data_contracts.texts import normalised
 from tasks.duplicates import near_pairs
 from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
 from tasks.duplicates.evaluation_sets import read_prompts
 from tasks.duplicates.near_pairs import TextIndex, band_rows
-from tasks.duplicates.similarity import jaccard, normalised, words
+from tasks.duplicates.similarity import jaccard, words
 from tasks.feedback.snapshot import SnapshotConfig, take_snapshot
 from tasks.simulation.grammar import all_prompts
 from tests.tasks.deliveries import SHARED, comparisons, deliver, deliver_files, needs_llmfao, needs_pandalm, row

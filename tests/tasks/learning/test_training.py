@@ -15,11 +15,17 @@ import pytest
 from data_contracts.artifact_store import Made
 from data_contracts.errors import InputError
 from data_contracts.home import Home
-from data_contracts.manifest import Identity
-from data_contracts.records import MESSAGES
+from data_contracts.manifest import Identity, pinned_config
+from data_contracts.records import MESSAGES, PROMPT
 from models.configs import PretrainConfig
+from models.language.language_model import new_language_model, save_language_model
+from models.language.pretrain import CorpusText, train_tokenizer
+from models.policy_configs import PPOConfig, SFTConfig
 from tasks.learning.base_model import BaseModelConfig, provide_base_model
+from tasks.learning.own_files import provide_files
+from tasks.learning.training import plugin_versions, train_sft, without_folders
 from tasks.progress import Event, StageProgress, listening
+from tests.models.conftest import sentences
 
 FILES = {
     "config.json": json.dumps({"architectures": ["LlamaForCausalLM"]}).encode(),
@@ -138,3 +144,61 @@ def test_the_built_in_model_is_pretrained_once_and_leaves_a_log_and_no_checkpoin
     assert (home.root / "logs" / f"base_model-{made.artifact.short_id}.log").exists()
     progress = [event for event in heard if isinstance(event, StageProgress)]
     assert progress[-1].done == progress[-1].total == len(progress)
+
+
+# Files and functions of one's own.
+
+
+def test_files_are_an_artifact_by_their_content(home: Home, tmp_path: Path) -> None:
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "prompts.jsonl").write_text('{"prompt": "how"}\n')
+    here, there = (
+        provide_files(home, "prompt_files", [str(tmp_path / f / "prompts.jsonl")], "policy.prompt_files") for f in ("here", "there")
+    )
+    assert here.id == there.id
+    assert [path.name for path in (here.path / "files").iterdir()] == ["000-prompts.jsonl"]
+    (tmp_path / "there" / "prompts.jsonl").write_text('{"prompt": "why"}\n')
+    assert provide_files(home, "prompt_files", [str(tmp_path / "there" / "prompts.jsonl")], "policy.prompt_files").id != here.id
+    with pytest.raises(InputError, match=r"no such file.*nowhere.*policy.prompt_files"):
+        provide_files(home, "prompt_files", [str(tmp_path / "nowhere")], "policy.prompt_files")
+
+
+def test_a_function_counts_by_its_source_and_not_by_its_place(tmp_path: Path) -> None:
+    pinned = []
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own.py").write_text("def reward(prompts, responses):\n    return [0.0] * len(responses)\n")
+        config = PPOConfig.model_validate({"rewards": [{"kind": "function", "function": "own:reward", "folder": str(tmp_path / folder)}]})
+        pinned.append((plugin_versions(config), without_folders(pinned_config(config))))
+    assert pinned[0] == pinned[1]
+    assert plugin_versions(PPOConfig()) == []
+
+
+@pytest.mark.slow
+def test_fine_tuning_by_a_file_is_done_once_wherever_the_file_stands(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    texts = [CorpusText([{"role": "user", "content": text}], text) for text in sentences(50)]
+    tokenizer = train_tokenizer(texts, 300)
+    tiny = PretrainConfig(hidden_size=16, layers=1, heads=2, context_length=64)
+    model = new_language_model(tiny, len(tokenizer), pad_id=tokenizer.pad_token_id, eos_id=tokenizer.eos_token_id)
+    save_language_model(model, tokenizer, tmp_path / "given")
+    base = provide(home, tmp_path / "given").artifact
+    prompts = PROMPT.table([{"prompt_id": "p", "split": "test", "slice": "a", "prompt": [{"role": "user", "content": "held out"}]}])
+
+    def write(directory: Path) -> dict[str, int]:
+        pq.write_table(prompts, directory / "prompts.parquet")
+        return {}
+
+    preferences = home.artifacts.make(Identity(kind="preferences", code_version="test"), write).artifact
+    rows = [{"prompt": text, "response": "so"} for text in sentences(30, seed=2)]
+    made = []
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        config = SFTConfig(demonstrations=str(tmp_path / folder / "rows.jsonl"), batch_size=8)
+        made.append(train_sft(home, config, base_model=base, preferences=preferences))
+    assert [one.reused for one in made] == [False, True]
+    roles = {ref.role: ref.kind for ref in made[0].artifact.manifest.identity.inputs}
+    assert roles == {"base_model": "base_model", "preferences": "preferences", "demonstrations": "demonstrations"}
+    assert made[0].artifact.manifest.headline["examples"] > 20

@@ -18,8 +18,9 @@ import pytest
 from data_contracts.errors import InputError, RecipeError, StageError, StorageError
 from data_contracts.manifest import list_files
 from data_contracts.records import MESSAGES
-from models.configs import PPOConfig, PretrainConfig, RewardModelConfig
+from models.configs import PretrainConfig, RewardModelConfig
 from models.lifeline import alive, family, name_of
+from models.policy_configs import PPOConfig
 from models.progress import DISK_FULL
 from tasks.learning.worker import job_error, launch, run_job, running, sweep, turn
 

@@ -1,7 +1,7 @@
 """The value model: what score a response will get, told at each of its tokens before the token is known.
 
-It is a reward model read at every position: it starts from the trained reward model, or from the base model with a head of zeros,
-and reads the policy's tokens.
+It is a reward model read at every position, which starts from the trained reward model, or from the base model with a head of zeros,
+and reads the policy's tokens; or no more than a head on the policy's own trunk.
 """
 
 from pathlib import Path
@@ -10,14 +10,29 @@ import torch
 from torch import Tensor, nn
 
 from data_contracts.errors import RecipeError
-from models.configs import PPOConfig
-from models.language.language_model import ResponseBatch
+from models.language.language_model import LanguageModel, ResponseBatch
 from models.language.text import Tokenizer
+from models.policy_configs import PPOConfig
 from models.reward.reward_model import RewardModel, load_reward_model, new_reward_model
 
 
+class ValueHead(nn.Module):
+    """A value on the policy's own trunk: it reads what the policy's head reads, and starts by forecasting 0."""
+
+    def __init__(self, policy: LanguageModel) -> None:
+        super().__init__()
+        self.linear = nn.Linear(policy.config.hidden_size, 1)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, hidden: Tensor, response_mask: Tensor) -> Tensor:
+        """Values (B, T) of hidden states (B, T, width) in front of response tokens, 0 where there is none."""
+        values: Tensor = self.linear(hidden.float()).squeeze(-1)
+        return values.masked_fill(~response_mask, 0.0)
+
+
 def load_value_model(config: PPOConfig, reward_model: Path, base_model: Path, tokenizer: Tokenizer, device: torch.device) -> RewardModel:
-    """The value model that training starts with; of an ensemble of full models, from the first of them.
+    """The value model of its own that training starts with; of an ensemble of full models, from the first of them.
 
     Raises:
         RecipeError: the reward model cannot read the policy's tokens, or sees tokens before they are sampled.

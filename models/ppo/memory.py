@@ -1,0 +1,143 @@
+"""How much memory PPO will need, told before anything is trained, and quoted when there was not enough.
+
+Weights, gradients and optimizers are counted. What a forward pass leaves for the backward one is estimated: of each layer and token
+about 10 numbers per unit of the width and 4 per unit of the feed-forward layer (norms, projections, attention and gate of a Llama
+without an attention matrix), and of each response token about 4 per entry of the vocabulary (logits, the same by the temperature, and
+the gradients of both). Everything is float32.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import psutil
+import torch
+from torch import nn
+
+from data_contracts.errors import StageError
+from models.policy_configs import PPOConfig
+from models.ppo.ground import Ground
+from models.ppo.trainees.learner import Learner
+from models.reward.reward_model import RewardModel
+
+FLOAT = 4
+"""Bytes of a number."""
+ADAM = 2
+"""Numbers that the optimizer keeps of each one that learns."""
+PER_WIDTH, PER_FEED_FORWARD, PER_WORD = 10, 4, 4
+"""See above."""
+MIB, GIB = 1 << 20, 1 << 30
+REMEDY = (
+    "lower policy.microbatch_size (activations), policy.sampling.batch_size (cache) or policy.sampling.max_new_tokens (both), "
+    "or train with [policy.lora] and policy.value = 'shared', which keep fewer models"
+)
+
+
+class Estimate(NamedTuple):
+    """Bytes by what they are for, in one process."""
+
+    weights: dict[str, int]
+    """Of each model."""
+    gradients: int
+    optimizers: int
+    best: int
+    """The best update's weights, in the machine's memory and not the GPU's."""
+    activations: int
+    """Of one microbatch, between its forward and its backward pass."""
+    cache: int
+    """Keys and values of the responses that are sampled together; not there while anything is learned."""
+
+    def total(self, device: torch.device) -> int:
+        """The most that is held at one time on a device."""
+        held = sum(self.weights.values()) + self.gradients + self.optimizers + max(self.activations, self.cache)
+        return held if device.type == "cuda" else held + self.best
+
+    def text(self, device: torch.device) -> str:
+        """A line for the log."""
+        parts = self.weights | {name: value for name, value in self._asdict().items() if name != "weights"}
+        told = ", ".join(f"{name} {_readable(size)}" for name, size in parts.items())
+        return f"memory: about {_readable(self.total(device))} of {_readable(_there_is(device))} on {device.type} ({told})"
+
+
+def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
+    """What training these models on these prompts will hold."""
+    learns = sum(_numbers(p for p in trainee.parameters if p.requires_grad) for trainee in learner.trainees.values())
+    rows = max(1, config.microbatch_size // config.processes)
+    longest = max(map(len, ground.prompts.ids)) + config.sampling.max_new_tokens
+    policy, value = ground.actors.policy, ground.actors.value
+    activations = rows * _of_pass(policy.config, longest, config.sampling.max_new_tokens)
+    if isinstance(value, RewardModel):
+        activations += rows * _of_pass(value.backbone.config, longest, 0)
+    sampled = min(config.sampling.batch_size, -(-config.rollout_batch_size // config.processes))
+    return Estimate(
+        weights={name: FLOAT * _numbers(model.parameters()) for name, model in _models(ground).items()},
+        gradients=FLOAT * learns,
+        optimizers=ADAM * FLOAT * learns,
+        best=FLOAT * _numbers(p for p in policy.parameters() if p.requires_grad) if ground.validation else 0,
+        activations=activations,
+        cache=sampled * _of_cache(policy.config, longest),
+    )
+
+
+@contextmanager
+def quoted_when_short(found: Estimate, device: torch.device) -> Iterator[None]:
+    """Make one error of memory that runs out, with the estimate and what to lower.
+
+    Raises:
+        StageError: there was not enough memory.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise StageError(f"out of memory: {str(error).splitlines()[0]}\n  {found.text(device)}\n", remedy=REMEDY) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the GPU or, which torch tells as any runtime error, elsewhere."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def _models(ground: Ground) -> dict[str, nn.Module]:
+    """Every model that is held, once, by name."""
+    named: dict[str, Any] = {"policy": ground.actors.policy, "reference": ground.actors.reference, "value": ground.actors.value}
+    named |= {"reward_model": ground.scorer, "judge": ground.judge}
+    behind = {name: _module_of(model) for name, model in named.items()}
+    return {name: model for name, model in behind.items() if model is not None}
+
+
+def _module_of(model: Any) -> nn.Module | None:
+    """The model itself, or the one behind a scorer: whose method it is, or the reward model among its terms."""
+    found = (model, getattr(model, "__self__", None), getattr(model, "model", None))
+    return next((one for one in found if isinstance(one, nn.Module)), None)
+
+
+def _numbers(parameters: Iterable[nn.Parameter]) -> int:
+    return sum({id(parameter): parameter.numel() for parameter in parameters}.values())
+
+
+def _of_pass(config: Any, tokens: int, response_tokens: int) -> int:
+    """Bytes that a pass over one sequence leaves for its backward pass, with logits over its response."""
+    feed_forward = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    hidden: int = tokens * config.num_hidden_layers * (PER_WIDTH * config.hidden_size + PER_FEED_FORWARD * feed_forward)
+    logits: int = PER_WORD * response_tokens * config.vocab_size
+    return FLOAT * (hidden + logits)
+
+
+def _of_cache(config: Any, tokens: int) -> int:
+    """Bytes of the keys and values of one sequence."""
+    heads = config.num_attention_heads
+    kv_heads, size = getattr(config, "num_key_value_heads", None) or heads, getattr(config, "head_dim", None) or config.hidden_size // heads
+    numbers: int = 2 * tokens * config.num_hidden_layers * kv_heads * size
+    return FLOAT * numbers
+
+
+def _there_is(device: torch.device) -> int:
+    return int(torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else psutil.virtual_memory().total)
+
+
+def _readable(size: int) -> str:
+    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.1f} MiB"

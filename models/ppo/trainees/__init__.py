@@ -1,0 +1,1 @@
+"""What learns in PPO: the policy beside its reference, and what forecasts values."""

@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: a policy from demonstrations, before PPO."""
