@@ -5,6 +5,7 @@ letters of `<|end|>`. Lengths and masks decide what counts, never a comparison w
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,6 +98,13 @@ def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens:
         text = "\n\n".join(message["content"] for message in messages) + "\n"
         ids = [*_begin_tokens(tokenizer), *_encode_plain(tokenizer, text)]
     return EncodedPrompt(_cut_start(tokenizer, ids, max_tokens), len(ids) > max_tokens)
+
+
+def encode_text(tokenizer: Tokenizer, prompt: Sequence[Message], text: str) -> list[int]:
+    """A whole text as a model was trained on it: behind the prompt that it answers, with its end, or without any prompt by itself."""
+    if prompt:
+        return encode_prompt(tokenizer, prompt, sys.maxsize).ids + encode_response(tokenizer, text, end_token(tokenizer))
+    return [*_begin_tokens(tokenizer), *_encode_plain(tokenizer, text)]
 
 
 def encode_response(tokenizer: Tokenizer, text: str, eos_id: int) -> list[int]:
