@@ -18,7 +18,7 @@ from data_contracts.registry import Registry
 from flows.recipe import Recipe
 from tasks.data_gate.data_gate import MESSAGE_FILE
 from tasks.data_gate.judging import STOP
-from tasks.decision.promotion import AWAITING
+from tasks.decision.promotion import AWAITING, KEPT, PROMOTED
 from tasks.decision.report import report_stage
 from tasks.progress import StageEnded, StageStarted, emit
 from tasks.sources.places import files
@@ -215,13 +215,19 @@ class Night:
             return f"{NOTHING_NEW}; {refused} rows were refused" if refused else NOTHING_NEW
         gate, version = self.results["gate"], self.results["registry"]
         again = ", as before" if version.reused else ""
-        return f"{self._standing() or version.headline['decision']}{again} (gate: {gate.headline['verdict']})"
+        return f"{self._decision()}{again} (gate: {gate.headline['verdict']})"
 
     def _awaits_approval(self) -> bool:
         version = self.results.get("registry")
         return version is not None and version.headline["decision"] == AWAITING and self._standing() is None
 
     def _standing(self) -> str | None:
-        """What people, or the recipe's rule, decided about tonight's policy, where it did not simply become champion."""
-        standing = Registry(self.home.registry / self.recipe.registry.line).standing(self.results["policy"].digest)
-        return None if standing == "champion" else standing
+        """What was decided about tonight's policy, or None where nothing was."""
+        return Registry(self.home.registry / self.recipe.registry.line).standing(self.results["policy"].digest)
+
+    def _decision(self) -> str:
+        """What became of tonight's policy: as the registry's stage says, unless people have decided since."""
+        decision, standing = str(self.results["registry"].headline["decision"]), self._standing()
+        if decision == KEPT or standing is None:
+            return decision
+        return PROMOTED if standing == "champion" else standing

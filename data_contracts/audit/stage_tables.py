@@ -20,6 +20,7 @@ from data_contracts.records import (
     FAVOURITISM,
     FIGURE,
     FLAG,
+    HELD_OUT_TEXT,
     PREFERENCE,
     PROMPT,
     PROMPT_GROUP,
@@ -68,6 +69,7 @@ STAGE_TABLES = (
     StageTable("reward_figures", "reward_model", "figures.parquet", REWARD_FIGURE),
     StageTable("evaluation", "evaluation", "figures.parquet", FIGURE),
     StageTable("samples", "evaluation", "samples.parquet", SAMPLE, large=True),
+    StageTable("held_out_texts", "held_out_texts", "texts.parquet", HELD_OUT_TEXT, large=True),
     StageTable("gates", "gate", "gate.parquet", RULE),
     StageTable("simulated_truth", "simulated_truth", "truth.parquet", FIGURE),
 )

@@ -126,14 +126,14 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "truth": pl.read_parquet(artifacts["truth"].file("truth.parquet")) if "truth" in artifacts else pl.DataFrame(),
     }
     policy = artifacts["policy"]
-    metrics = json_lines(policy, "metrics.jsonl")
+    metrics, figures = json_lines(policy, "metrics.jsonl"), tables["evaluation"].to_dicts()
     return {
         "method": policy.manifest.identity.config["method"],
         "alarms": first_alarms(json_lines(policy, "alarms.jsonl")),
         "decision": artifacts["version"].manifest.headline["decision"],
         "verdict": artifacts["gate"].manifest.headline["verdict"],
         "rules": tables["gate"].to_dicts(),
-        "evaluation": tables["evaluation"].to_dicts(),
+        "evaluation": [row for row in figures if not _is_yardstick(row)],
         "truth": true_figures(tables["truth"]) if "truth" in artifacts else [],
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
         "reward_parts": reward_parts(tables["reward"]),
@@ -141,9 +141,14 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "aggregation": artifacts["aggregation"].manifest.headline,
         "flagged": pl.read_parquet(artifacts["aggregation"].file("flagged_annotators.parquet")).to_dicts(),
         "examples": examples(tables["samples"], config.examples_per_slice),
+        "yardsticks": [row for row in figures if _is_yardstick(row)],
         "fooled": widest_gaps(tables["samples"], config.gap_examples),
         "plots": model_plots(tables, metrics) | overoptimization_plots(metrics),
     }
+
+
+def _is_yardstick(row: dict[str, Any]) -> bool:
+    return row["slice"] == ALL_SLICES and str(row["figure"]).startswith(YARDSTICKS)
 
 
 def overoptimization_plots(metrics: list[dict[str, Any]]) -> dict[str, str]:
@@ -189,6 +194,8 @@ def true_figures(truth: pl.DataFrame) -> list[dict[str, Any]]:
     ).to_dicts()
 
 
+YARDSTICKS = ("score_judge_gap_reference", "best_of_", "overoptimization_")
+"""Begin the figures that stand beside the plot of over-optimisation."""
 JUDGES = {"reward_model": "reward model", "judge": "held-out judge"}
 
 
