@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.table import Column, Table
 
 from data_contracts.artifact_store import Artifact
 from data_contracts.errors import InputError
 from data_contracts.home import Home
 from data_contracts.records import ALL_SLICES
+from flows.console import new_console
 from models.configs import EvaluationConfig
 from models.evaluation.policy_figures import CHAMPION, POLICY, Side, compared, figure_row
 from tasks.decision.approval import evidence_of, find_version
@@ -53,12 +53,12 @@ def compare_and_tell(root: Path, one: str, other: str, *, examples: int, form: s
     if form == "json":
         print(json.dumps({"judge": found.judge, "left_out": found.left_out, "figures": found.figures, "examples": _moved(found, examples)}))
         return
-    console = Console()
+    console = new_console()
     console.print(_table(f"{one} against {other}, by judge {found.judge[:16]}", found.figures))
     if found.left_out:
         console.print(f"{found.left_out} prompts were left out: {other} had learned from them, or was chosen on them")
     for pair in _moved(found, examples):
-        console.rule(f"judge {pair['judge_gain']:+.3f}, reward model {pair['gain']:+.3f}", style="dim")
+        console.print(f"\njudge {pair['judge_gain']:+.3f}, reward model {pair['gain']:+.3f}", style="dim", highlight=False)
         for name, text in (("prompt", pair["prompt"]), (one, pair["one"]), (other, pair["other"])):
             console.print(f"[bold]{name}[/]", end=" ", highlight=False)
             console.print(text, markup=False, highlight=False, soft_wrap=True)

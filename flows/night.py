@@ -40,8 +40,7 @@ class NightRecord(BaseModel):
     recipe: str = Field(description="name of the recipe")
     outcome: str = Field(
         description="how it ended: `nothing new`, perhaps with rows that were refused, the registry's decision with the gate's verdict, "
-        "`awaiting approval (gate: pass)`, "
-        "`stopped by the data gate: RULES`, or `failed in STAGE: REASON`"
+        "`awaiting approval (gate: pass)`, `stopped by the data gate: RULES`, or `failed in STAGE: REASON`"
     )
     advice: str = Field(default="", description="what to do about it, where a person has to do something")
     seconds: float = Field(description="how long it took")

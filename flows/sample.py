@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from accelerate import Accelerator
-from rich.console import Console
 
 from data_contracts.errors import InputError
 from data_contracts.home import Home
+from flows.console import new_console
 from models.configs import SamplingConfig
 from models.language.language_model import load_language_model
 from models.language.prompts import Prompt, encode_prompts
@@ -29,10 +29,9 @@ def sample_and_tell(root: Path, name: str, prompts: Sequence[str], *, n: int, se
         seed: equal seeds give equal responses, whatever else is asked.
         form: `text`, or `json`: a line per response.
     """
-    console = Console()
+    console = new_console()
     for prompt, responses in zip(prompts, sample_version(Home(root), name, prompts, n=n, seed=seed), strict=True):
         if form == "text":
-            console.rule(style="dim")
             console.print(prompt, style="bold", highlight=False, markup=False, soft_wrap=True)
         for place, response in enumerate(responses):
             if form == "json":

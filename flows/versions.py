@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
 from data_contracts.artifact_store import SHORT
 from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.home import Home
 from data_contracts.registry import AliasEntry
+from flows.console import new_console
 from flows.show import DECISIONS
 from tasks.decision import approval
 from tasks.decision.export import export_version
@@ -36,13 +35,15 @@ def export(root: Path, version: str, directory: Path) -> None:
     home = Home(root)
     found = approval.find_version(home, version)
     export_version(home, found, directory)
-    Console().print(f"version {found.short_id} is in {directory}; its README.md is the model card", soft_wrap=True, highlight=False)
+    new_console().print(f"version {found.short_id} is in {directory}; its README.md is the model card", soft_wrap=True, highlight=False)
 
 
 def tell(entry: AliasEntry) -> None:
     """Print a decision."""
     what = f"{DECISIONS[entry.action]} {entry.version_id[:SHORT]}" if entry.action != "moved" else f"{entry.version_id[:SHORT]} is champion"
-    Console().print(f"{what} (policy {entry.policy_id[:SHORT]}), by {entry.by} at {entry.at}: {entry.reason}", soft_wrap=True, markup=False)
+    new_console().print(
+        f"{what} (policy {entry.policy_id[:SHORT]}), by {entry.by} at {entry.at}: {entry.reason}", soft_wrap=True, markup=False
+    )
 
 
 def _decide(decision: Decision, root: Path, version: str, reason: str, by: str) -> AliasEntry:
