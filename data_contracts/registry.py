@@ -183,7 +183,8 @@ def refuse_another_champion(known: list[AliasEntry], policy_digest: str, instead
     now = moves[-1] if moves else None
     if (now and now.policy_digest) in (instead_of, policy_digest):
         return
-    judged = next((f"champion {one.version_id[:SHORT]}" for one in moves if one.policy_digest == instead_of), "no champion")
+    known_as = {one.policy_digest: f"champion {one.version_id[:SHORT]}" for one in moves}
+    judged = known_as.get(instead_of, f"policy {instead_of[:SHORT]}") if instead_of else "no champion"
     is_now = f"{now.version_id[:SHORT]}, since {now.at}" if now else "none"
     raise InputError(
         f"the champion has changed: the policy was judged against {judged}, and the champion is {is_now}",
