@@ -21,7 +21,7 @@ check: .venv/.ready-dev
 fast: .venv/.ready-dev
 	$(BIN)/python -m pytest -n auto -m "not slow and not flow"
 
-# Forty small errors in the policy's mathematics, each of which the tests must notice; about two minutes.
+# Some forty small errors in the mathematics of the policy and its evaluation, each of which the tests must notice; about two minutes.
 mutate: .venv/.ready-dev
 	$(BIN)/python -m tests.mutants
 

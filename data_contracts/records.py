@@ -373,6 +373,17 @@ POLICY_SAMPLE = RecordKind(
     ),
 )
 
+HELD_OUT_TEXT = RecordKind(
+    "held_out_text",
+    grain="one row per text that nothing was trained on",
+    key=("place",),
+    columns=(
+        Column("place", INT, "place among them, from 0"),
+        Column("prompt", MESSAGES, "the messages of the prompt that it answers; empty for a text by itself"),
+        Column("text", TEXT, "the text"),
+    ),
+)
+
 FIGURE = RecordKind(
     "figure",
     grain="one row per figure of the evaluation and slice",
@@ -520,16 +531,28 @@ REWARD_BENCH_ROW = RecordKind(
 
 RULE = RecordKind(
     "rule",
-    grain="one row per rule of the gate",
-    key=("rule",),
+    grain="one row per rule of the gate and slice that it looked at",
+    key=("rule", "slice"),
     columns=(
         Column("rule", TEXT, "name of the rule"),
-        Column("verdict", TEXT, "how it was judged", allowed=("pass", "fail", "not enough evidence")),
-        Column("figure", FLOAT, "the figure that was judged; null where it is undefined", nullable=True),
-        Column("low", FLOAT, "lower end of its interval", nullable=True),
+        Column(
+            "verdict",
+            TEXT,
+            "how it was judged: `fail` or `warn`, as the rule asks, where it is broken, `not enough evidence` where there is too little to "
+            "judge by, `not judged` where there is nothing of the sort; `fail` and `not enough evidence` keep a policy from being promoted",
+            allowed=("pass", "warn", "fail", "not enough evidence", "not judged"),
+        ),
+        Column("severity", TEXT, "what a broken rule does", allowed=("warn", "fail")),
+        Column("figure_of", TEXT, "what the figure is of", allowed=("evaluation", "reward_model", "judge", "training")),
+        Column("slice", TEXT, "the slice that was looked at; `all` for all prompts together"),
+        Column("figure", TEXT, "name of the figure that was judged"),
+        Column("value", FLOAT, "the figure; null where it is undefined", nullable=True),
+        Column("low", FLOAT, "lower end of its 95 % interval, widened where a rule looks at several slices", nullable=True),
         Column("high", FLOAT, "upper end of its interval", nullable=True),
-        Column("threshold", FLOAT, "what the figure had to be above, or below for a budget", nullable=True),
+        Column("threshold", FLOAT, "the bound: of two the one that is broken, or nearer"),
+        Column("n", INT, "prompts that the figure rests on; of training, updates; of perplexity, texts"),
         Column("reason", TEXT, "why, in words"),
+        Column("remedy", TEXT, "what to do about it; empty where there is nothing to do"),
     ),
 )
 
@@ -619,6 +642,7 @@ RECORD_KINDS = (
     PREFERENCE,
     EXCLUDED,
     PROMPT,
+    HELD_OUT_TEXT,
     SAMPLE,
     POLICY_SAMPLE,
     FIGURE,

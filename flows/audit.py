@@ -42,7 +42,8 @@ SUMMARY = {
         select night, recipe, outcome, seconds, n_stages - n_reused as made, n_reused as reused from nights order by night desc limit 5""",
     "data gate, last night": """
         select rule, slice, verdict, value, low, high, threshold from data_gates where verdict not in ('pass', 'not judged')""",
-    "gate, last night": "select rule, verdict, figure, low, high, threshold from gates",
+    "gate, last night": """
+        select rule, slice, verdict, value, low, high, threshold from gates where verdict <> 'pass' or figure_of = 'evaluation'""",
 }
 """Title and query of each table; one without rows is left out."""
 

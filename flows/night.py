@@ -6,9 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field
 
+from data_contracts.artifact_store import SHORT
 from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.errors import OvernightError
 from data_contracts.home import Home
@@ -16,6 +18,7 @@ from data_contracts.registry import Registry
 from flows.recipe import Recipe
 from tasks.data_gate.data_gate import MESSAGE_FILE
 from tasks.data_gate.judging import STOP
+from tasks.decision.promotion import AWAITING, KEPT, PROMOTED
 from tasks.decision.report import report_stage
 from tasks.progress import StageEnded, StageStarted, emit
 from tasks.sources.places import files
@@ -24,6 +27,10 @@ from tasks.stage import StageResult
 NOTHING_NEW = "nothing new"
 DATA_GATE = "data gate"
 INGEST = "ingest"
+APPROVAL = """The policy passed its gate and awaits a decision; the report shows the evidence. Whichever fits:
+- overnight approve {version} --reason "…"
+- overnight reject {version} --reason "…"
+"""
 
 
 class NightRecord(BaseModel):
@@ -33,11 +40,14 @@ class NightRecord(BaseModel):
     recipe: str = Field(description="name of the recipe")
     outcome: str = Field(
         description="how it ended: `nothing new`, perhaps with rows that were refused, the registry's decision with the gate's verdict, "
-        "`stopped by the data gate: RULES`, or `failed in STAGE: REASON`"
+        "`awaiting approval (gate: pass)`, `stopped by the data gate: RULES`, or `failed in STAGE: REASON`"
     )
     advice: str = Field(default="", description="what to do about it, where a person has to do something")
     seconds: float = Field(description="how long it took")
     stages: list[StageResult] = Field(description="what each stage gave, in order")
+    settings: dict[str, Any] = Field(
+        default={}, description="what the recipe sets beside the defaults, with the seeds that follow from its own"
+    )
     report: str = Field(default="", description="path of the report")
     audit_database: str = Field(default="", description="path of the audit database")
 
@@ -169,6 +179,7 @@ class Night:
             advice=advice,
             seconds=round((datetime.now(UTC) - self.began).total_seconds(), 1),
             stages=list(self.results.values()),
+            settings=self.recipe.model_dump(mode="json", exclude_defaults=True),
             report=str(report or ""),
             audit_database=str(audit_database or ""),
         )
@@ -176,6 +187,8 @@ class Night:
         return record
 
     def _advice(self) -> str:
+        if self._awaits_approval():
+            return APPROVAL.format(version=self.results["registry"].artifact_id[:SHORT])
         return self.home.artifacts.open(self.results[DATA_GATE].artifact_id).file(MESSAGE_FILE).read_text()
 
     def _record_failure(self, stage: str, error: BaseException) -> None:
@@ -189,13 +202,31 @@ class Night:
     def _outcome(self) -> str:
         """`nothing new` when no stage had anything to do (an ingest that accepted no row is nothing new either; refused ones are told).
 
-        A night that the data gate stops says so however often it is run: nothing changes until a person does something.
+        A night that the data gate stops, or that awaits approval, says so however often it is run: nothing changes until a
+        person does something.
         """
         if stops(gate := self.results[DATA_GATE]):
             return f"stopped by the data gate: {gate.headline['stopping']}"
+        if self._awaits_approval():
+            return f"{AWAITING} (gate: {self.results['gate'].headline['verdict']})"
         if all(result.reused for name, result in self.results.items() if name != INGEST):
             refused = 0 if self.results[INGEST].reused else self.results[INGEST].headline["rows_quarantined"]
             return f"{NOTHING_NEW}; {refused} rows were refused" if refused else NOTHING_NEW
         gate, version = self.results["gate"], self.results["registry"]
         again = ", as before" if version.reused else ""
-        return f"{version.headline['decision']}{again} (gate: {gate.headline['verdict']})"
+        return f"{self._decision()}{again} (gate: {gate.headline['verdict']})"
+
+    def _awaits_approval(self) -> bool:
+        version = self.results.get("registry")
+        return version is not None and version.headline["decision"] == AWAITING and self._standing() is None
+
+    def _standing(self) -> str | None:
+        """What was decided about tonight's policy, or None where nothing was."""
+        return Registry(self.home.registry / self.recipe.registry.line).standing(self.results["policy"].digest)
+
+    def _decision(self) -> str:
+        """What became of tonight's policy: as the registry's stage says, unless people have decided since."""
+        decision, standing = str(self.results["registry"].headline["decision"]), self._standing()
+        if decision == KEPT or standing is None:
+            return decision
+        return PROMOTED if standing == "champion" else standing

@@ -8,12 +8,13 @@ from data_contracts.home import Home
 from flows.night import Night, NightRecord, stops
 from flows.recipe import Recipe
 from tasks.data_gate.data_gate import data_gate_stage
-from tasks.decision.gate import gate_stage
 from tasks.decision.promotion import registry_stage
 from tasks.duplicates.duplicates import duplicates_stage
+from tasks.evaluation.held_out_texts import held_out_texts_stage
 from tasks.feedback.ingest import ingest_stage
 from tasks.feedback.snapshot import snapshot_stage
 from tasks.feedback.validate import validate_stage
+from tasks.gate.gate import gate_stage
 from tasks.learning.base_model import base_model_stage
 from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage, sft_stage
 from tasks.quality.aggregation.aggregation import aggregation_stage
@@ -62,8 +63,10 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     champion = night.champion_to_beat(policy)
     opponents = {"champion": champion, "champion_reward_model": night.reward_model_to_beat(champion, reward_model)}
     judges = {"reward_model": reward_model, "judge": judge, "prompts": preferences}
-    evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=start, **opponents, **judges)
-    gate = run(gate_stage, recipe.gate, reward_model=reward_model, evaluation=evaluation)
+    held_out = recipe.held_out_texts
+    texts = run(held_out_texts_stage, held_out, corpus=corpus, base_model=base) if world or held_out.path else None
+    evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=start, held_out_texts=texts, **opponents, **judges)
+    gate = run(gate_stage, recipe.gate, reward_model=reward_model, judge=judge, policy=policy, evaluation=evaluation)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
     said = {"aggregation": aggregation, "preferences": preferences}
     truth = run(simulated_truth_stage, world, evaluation=evaluation, feedback=feedback, quality=quality, **said) if world else None

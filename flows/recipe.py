@@ -12,13 +12,14 @@ from models.configs import EvaluationConfig, RewardModelConfig
 from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
 from models.randomness import derive_seed
 from tasks.data_gate.rules import DataGateConfig
-from tasks.decision.gate import GateConfig
 from tasks.decision.promotion import RegistryConfig
 from tasks.decision.report import ReportConfig
 from tasks.duplicates.duplicates import DuplicatesConfig
+from tasks.evaluation.held_out_texts import HeldOutTextsConfig
 from tasks.feedback.ingest import SIMULATED, IngestConfig
 from tasks.feedback.snapshot import SnapshotConfig
 from tasks.feedback.validate import ValidateConfig
+from tasks.gate.rules import GateConfig
 from tasks.learning.base_model import BUILT_IN, BaseModelConfig
 from tasks.quality.aggregation.aggregation import AggregationConfig
 from tasks.quality.preferences import PreferencesConfig
@@ -74,7 +75,10 @@ class Recipe(BaseModel):
     )
     policy: PolicyConfig = Field(default_factory=PPOConfig, description="how the policy is trained")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="how the policy is evaluated")
-    gate: GateConfig = Field(default_factory=GateConfig, description="the thresholds of the gate")
+    held_out_texts: HeldOutTextsConfig = Field(
+        default_factory=HeldOutTextsConfig, description="texts that the policy must not have forgotten"
+    )
+    gate: GateConfig = Field(default_factory=GateConfig, description="when a policy may ship")
     registry: RegistryConfig = Field(default_factory=RegistryConfig, description="what happens to a policy that passed")
     report: ReportConfig = Field(default_factory=ReportConfig, description="the report")
 
@@ -92,6 +96,8 @@ class Recipe(BaseModel):
         for name, split in (("reward_model", "train"), ("judge", "judge")):
             if getattr(self, name).split != split:
                 raise ValueError(f"{name}.split is {split!r} and nothing else: the judge must not see what the reward model learns from")
+        if self.evaluation.split == "validation" and self.policy.validation_prompts:
+            raise ValueError("evaluation.split is 'validation', where the held-out judge chose among the policy's states: take 'test'")
         told, asked = self.policy.sampling, self.evaluation.sampling
         if differing := [name for name in ("temperature", "max_new_tokens", "eos_token_id") if getattr(told, name) != getattr(asked, name)]:
             raise ValueError(
@@ -203,6 +209,9 @@ def _resolve_paths(content: dict[str, Any], base: Path) -> None:
             settings[key] = str((base / settings[key]).resolve())
     if "prompt_files" in policy:
         policy["prompt_files"] = [str((base / path).resolve()) for path in policy["prompt_files"]]
+    texts = content.get("held_out_texts", {})
+    if texts.get("path"):
+        texts["path"] = str((base / texts["path"]).resolve())
     for key in ("base_model", "reward_backbone"):
         model = content.get(key, {}).get("source", BUILT_IN)
         local = (base / model).resolve()

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from collections.abc import Mapping
 from itertools import starmap, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ from data_contracts.audit.definitions import Definition, definitions
 from data_contracts.audit.kinds import OWN_TABLES
 from data_contracts.audit.records import QUARANTINE_STATE
 from data_contracts.home import Home
+from data_contracts.policy_figures import EVALUATION_FIGURES, REWARD_MODEL_FIGURES, TRAINING_FIGURES
 from data_contracts.quality_figures import FLAGS, QUALITY_FIGURES, SLICE_KINDS
 from data_contracts.records import MESSAGES, RECORD_KINDS, Column, RecordKind
 from flows.recipe import Recipe
@@ -30,17 +32,24 @@ DOCS = ROOT / "docs"
 FOLDERS = ("flows", "tasks", "models", "data_contracts", "benchmarks")
 SUFFIXES = (".py", ".sql", ".toml", ".j2")
 FILES_HEADING = "## Files\n"
-QUALITY_NAMES = {"kinds of slices": SLICE_KINDS, "figures of feedback quality": QUALITY_FIGURES, "flags of annotators": FLAGS}
+NAMES = {
+    "kinds of slices": SLICE_KINDS,
+    "figures of feedback quality": QUALITY_FIGURES,
+    "flags of annotators": FLAGS,
+    "figures of the evaluation": EVALUATION_FIGURES,
+    "figures of a reward model or judge": REWARD_MODEL_FIGURES,
+    "figures of the policy's training": TRAINING_FIGURES,
+}
 MADE_BY = "<!-- written by `make docs` from the code; do not edit -->\n"
 
 
 def glossary() -> str:
     """`docs/glossary.md`: every record kind with its grain, key and columns."""
     intro = "# Glossary\n\nThe records that are handed between stages, one word per concept.\n"
-    return "\n".join([MADE_BY, intro, *map(_record_section, RECORD_KINDS), *starmap(_names_section, QUALITY_NAMES.items())])
+    return "\n".join([MADE_BY, intro, *map(_record_section, RECORD_KINDS), *starmap(_names_section, NAMES.items())])
 
 
-def _names_section(title: str, names: dict[str, str]) -> str:
+def _names_section(title: str, names: Mapping[str, str]) -> str:
     rows = [f"| `{name}` | {meaning} |" for name, meaning in names.items()]
     return "\n".join([f"## {title}", "", "| name | meaning |", "|---|---|", *rows, ""])
 

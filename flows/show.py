@@ -8,13 +8,16 @@ from rich.table import Column, Table
 from rich.tree import Tree
 
 from data_contracts.artifact_store import SHORT, Artifact, open_artifact, verify
-from data_contracts.errors import InputError, IntegrityError, examples
+from data_contracts.errors import IntegrityError
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import MANIFEST_NAME
-from data_contracts.registry import ALIASES, lines
+from data_contracts.registry import AliasEntry, entry_of, lines
 from data_contracts.tombstones import Tombstone, Tombstones
 from flows.console import new_console
+
+DECISIONS_SHOWN = 20
+DECISIONS = {"moved": "made champion", "rolled back": "rolled back to", "rejected": "rejected"}
 
 
 def every_artifact(home: Home, unreadable: list[IntegrityError] | None = None) -> Iterator[Artifact]:
@@ -47,13 +50,25 @@ def show_all(root: Path) -> None:
         artifacts.add_row(
             artifact.kind, artifact.short_id, manifest.created_at, f"{manifest.seconds:.1f}", headline_text(manifest.headline)
         )
-    aliases = Table("recipe", "alias", Column("policy", no_wrap=True), "since", "reason", title="aliases", title_justify="left")
+    aliases = Table("recipe", "alias", Column("policy", no_wrap=True), "since", "by", "reason", title="aliases", title_justify="left")
     for line, registry in lines(home.registry):
         for alias, entry in registry:
-            aliases.add_row(line, alias, entry.policy_id[:SHORT], entry.at, entry.reason)
+            aliases.add_row(line, alias, entry.policy_id[:SHORT], entry.at, entry.by, entry.reason)
+    decided = [(line, entry) for line, registry in lines(home.registry) for entry in registry.decisions()]
     stones = list(Tombstones(home.tombstones))
-    for table in (nights, artifacts, aliases, *([_tombstones(stones)] if stones else [])):
+    for table in (nights, artifacts, aliases, *([_decisions(decided)] if decided else []), *([_tombstones(stones)] if stones else [])):
         console.print(table)
+
+
+def _decisions(decided: Sequence[tuple[str, AliasEntry]]) -> Table:
+    """The last decisions about champions: who, when, why, and on which evidence."""
+    last = sorted(decided, key=lambda one: one[1].at)[-DECISIONS_SHOWN:]
+    table = Table("recipe", "at", "by", "decision", Column("version", no_wrap=True), "reason", "evidence", title="decisions")
+    table.title_justify = "left"
+    for line, entry in last:
+        evidence = ", ".join(f"{ref.role} {ref.id[:SHORT]}" for ref in entry.evidence)
+        table.add_row(line, entry.at, entry.by, DECISIONS[entry.action], entry.version_id[:SHORT], entry.reason, evidence)
+    return table
 
 
 def _tombstones(stones: Sequence[Tombstone]) -> Table:
@@ -82,13 +97,8 @@ def show_artifact(root: Path, name: str) -> None:
 
 def find_artifact(home: Home, name: str) -> Artifact:
     """The artifact that an alias or the first digits of an id stand for; of a batch also those of its digest, which names its folder."""
-    line, _, alias = name.rpartition("/")
-    if alias in ALIASES:
-        found = {of: entry for of, registry in lines(home.registry) if line in ("", of) and (entry := registry.current(alias))}
-        if len(found) != 1:
-            which = f"several recipes have one: {examples(f'{of}/{alias}' for of in found)}" if found else "it was never set"
-            raise InputError(f"there is no one {name}; {which}", remedy="`overnight show` lists the aliases")
-        return home.artifacts.open(next(iter(found.values())).policy_id)
+    if (entry := entry_of(home.registry, name)) is not None:
+        return home.artifacts.open(entry.policy_id)
     batches = [batch for batch in FeedbackLake(home.lake).batches() if name and name in (batch.id[: len(name)], batch.digest[: len(name)])]
     return batches[0] if len(batches) == 1 else home.artifacts.open(name)
 

@@ -163,9 +163,20 @@ class EvaluationConfig(LearningConfig):
     """Evaluation of a policy on held-out prompts against the reference and the champion."""
 
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how responses are sampled")
-    split: Literal["validation", "test"] = Field(default="test", description="the split whose prompts are used")
+    split: Literal["validation", "test"] = Field(
+        default="test",
+        description="the split whose prompts are used; `validation` only where no prompts of it chose among the policy's states",
+    )
     max_prompts: int = Field(default=256, ge=1, description="most prompts that are evaluated, the first by prompt id")
     resamples: int = Field(default=2000, ge=100, description="bootstrap resamples of prompts behind each interval")
+    best_of: int = Field(
+        default=32,
+        ge=1,
+        le=256,
+        description="responses of the base model to a prompt, of which the reward model picks the best: the yardstick of what its score is "
+        "worth at a KL; 1 does without",
+    )
+    best_of_prompts: int = Field(default=64, ge=2, description="most prompts that the base model answers so often, the first by prompt id")
 
 
 class ProposalConfig(LearningConfig):

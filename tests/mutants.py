@@ -1,4 +1,4 @@
-"""Mutants of the policy's mathematics, each of which the tests must kill: `make mutate` (`python -m tests.mutants`).
+"""Mutants of the policy's and its evaluation's mathematics, each of which the tests must kill: `make mutate` (`python -m tests.mutants`).
 
 A mutant is one textual change to a copy of the package, of a kind that has stood in released libraries under green tests. The copy's
 own tests run on it, in a process of their own; a mutant on which all pass has survived, and that is an error.
@@ -25,6 +25,9 @@ TESTS = tuple(
         "ppo/test_policy_model",
         "ppo/test_ptx",
         "sft/test_train_sft",
+        "evaluation/test_length_control",
+        "evaluation/test_best_of_n",
+        "evaluation/test_overoptimization",
     )
 )
 PASSED, FAILED = 0, 1
@@ -33,6 +36,7 @@ MATH, UPDATE, GROUPS = "models/ppo/ppo_math.py", "models/ppo/ppo_update.py", "mo
 DPO = "models/dpo/dpo_math.py"
 TERMS, RULES = "models/ppo/rewards/terms.py", "models/ppo/rewards/rules.py"
 SFT, PTX = "models/sft/examples.py", "models/ppo/ptx.py"
+LENGTH, BEST, CURVE = (f"models/evaluation/{name}.py" for name in ("length_control", "best_of_n", "overoptimization"))
 
 
 class Mutant(NamedTuple):
@@ -46,6 +50,13 @@ class Mutant(NamedTuple):
 
 
 MUTANTS = (
+    Mutant("length left in the win rate", LENGTH, "np.exp(-coefficients[:, 0])", "np.exp(-coefficients.sum(1))"),
+    Mutant("lengths the other way round", LENGTH, "a * slope[:, 1] - b * slope[:, 0]", "b * slope[:, 0] - a * slope[:, 1]"),
+    Mutant("worst of n", BEST, "scores.argsort(1", "(-scores).argsort(1"),
+    Mutant("best of n with replacement", BEST, "math.comb(i, n - 1)", "math.comb(i + 1, n - 1)"),
+    Mutant("KL of the best of n without its second term", BEST, "return math.log(n) - (n - 1) / n", "return math.log(n)"),
+    Mutant("a curve that bends up", CURVE, "self.alpha - self.beta * math.log(d)", "self.alpha + self.beta * math.log(d)"),
+    Mutant("a curve over the KL and not its root", CURVE, "d = np.sqrt([kl for kl, _ in found])", "d = np.array([kl for kl, _ in found])"),
     Mutant("no clipping", MATH, "-torch.minimum(unclipped, clipped).sum()", "-unclipped.sum()"),
     Mutant("max for min", MATH, "-torch.minimum(unclipped, clipped)", "-torch.maximum(unclipped, clipped)"),
     Mutant("inverted ratio", MATH, "torch.where(mask, logprobs - old_logprobs, 0)", "torch.where(mask, old_logprobs - logprobs, 0)"),

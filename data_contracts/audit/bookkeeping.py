@@ -15,7 +15,7 @@ from data_contracts.audit.learned_from import learned_from
 from data_contracts.audit.tables import add_rows
 from data_contracts.feedback_lake import SNAPSHOT_FILE, digests_of, ingest_time
 from data_contracts.home import Home
-from data_contracts.registry import ALIASES, lines
+from data_contracts.registry import ALIASES, AliasEntry, lines
 from data_contracts.tombstones import Tombstones
 
 Row = dict[str, Any]
@@ -39,6 +39,7 @@ def add_bookkeeping(
     add_rows(connection, kinds.SNAPSHOT_BATCHES, _snapshot_batches(snapshots, batches))
     add_rows(connection, kinds.LEARNED_FROM, learned_from(artifacts))
     add_rows(connection, kinds.ALIAS_MOVES, _alias_moves(home))
+    add_rows(connection, kinds.DECISIONS, _decisions(home))
     add_rows(connection, kinds.TOMBSTONES, _tombstones(home))
     add_rows(connection, kinds.REDACTIONS, _redactions(everything))
 
@@ -120,7 +121,18 @@ def _alias_moves(home: Home) -> Iterator[Row]:
     for line, registry in lines(home.registry):
         for alias in ALIASES:
             for place, entry in enumerate(registry.history(alias)):
-                yield {"line": line, "alias": alias, "place": place, **entry.model_dump()}
+                yield {"line": line, "alias": alias, "place": place, **_decision(entry)}
+
+
+def _decisions(home: Home) -> Iterator[Row]:
+    for line, registry in lines(home.registry):
+        for place, entry in enumerate(registry.decisions()):
+            yield {"line": line, "place": place, **_decision(entry)}
+
+
+def _decision(entry: AliasEntry) -> Row:
+    evidence = {ref.role: ref.id for ref in entry.evidence}
+    return entry.model_dump(exclude={"evidence"}) | {"evaluation_id": evidence.get("evaluation"), "gate_id": evidence.get("gate")}
 
 
 def _tombstones(home: Home) -> Iterator[Row]:

@@ -156,6 +156,17 @@ LEARNED_FROM = RecordKind(
         Column("annotator_kinds", TEXTS, "kinds of annotators whose judgments counted"),
     ),
 )
+DECISION = (
+    Column("version_id", TEXT, "the version that was decided about"),
+    Column("policy_id", TEXT, "its policy"),
+    Column("policy_digest", TEXT, "the policy's digest"),
+    Column("reason", TEXT, "why"),
+    Column("at", TEXT, "when, in UTC, ISO 8601"),
+    Column("by", TEXT, "who: a name, `recipe` for the recipe's own rule, empty where it was not recorded"),
+    Column("action", TEXT, "what was done: a rejection moves no alias", allowed=("moved", "rolled back", "rejected")),
+    Column("evaluation_id", TEXT, "the evaluation that it was decided on", nullable=True),
+    Column("gate_id", TEXT, "the gate that it was decided on", nullable=True),
+)
 ALIAS_MOVES = RecordKind(
     "aliases",
     grain="one row per move of an alias",
@@ -164,11 +175,17 @@ ALIAS_MOVES = RecordKind(
         Column("line", TEXT, "the recipe's line of policies"),
         Column("alias", TEXT, "`candidate`, `champion` or `previous`"),
         Column("place", INT, "number of the move, from 0; the highest one stands"),
-        Column("version_id", TEXT, "the version that was registered"),
-        Column("policy_id", TEXT, "the policy that it points at"),
-        Column("policy_digest", TEXT, "the policy's digest"),
-        Column("reason", TEXT, "why it was moved"),
-        Column("at", TEXT, "when, in UTC, ISO 8601"),
+        *DECISION,
+    ),
+)
+DECISIONS = RecordKind(
+    "decisions",
+    grain="one row per decision about a champion: a promotion, a rollback or a rejection",
+    key=("line", "place"),
+    columns=(
+        Column("line", TEXT, "the recipe's line of policies"),
+        Column("place", INT, "number of the decision, from 0"),
+        *DECISION,
     ),
 )
 TOMBSTONES = RecordKind(
@@ -215,6 +232,7 @@ OWN_TABLES = (
     SNAPSHOT_BATCHES,
     LEARNED_FROM,
     ALIAS_MOVES,
+    DECISIONS,
     TOMBSTONES,
     REDACTIONS,
 )

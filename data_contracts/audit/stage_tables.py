@@ -20,6 +20,7 @@ from data_contracts.records import (
     FAVOURITISM,
     FIGURE,
     FLAG,
+    HELD_OUT_TEXT,
     POLICY_SAMPLE,
     PREFERENCE,
     PROMPT,
@@ -70,6 +71,7 @@ STAGE_TABLES = (
     StageTable("evaluation", "evaluation", "figures.parquet", FIGURE),
     StageTable("samples", "evaluation", "samples.parquet", SAMPLE, large=True),
     StageTable("policy_samples", "policy", "samples.parquet", POLICY_SAMPLE, large=True),
+    StageTable("held_out_texts", "held_out_texts", "texts.parquet", HELD_OUT_TEXT, large=True),
     StageTable("gates", "gate", "gate.parquet", RULE),
     StageTable("simulated_truth", "simulated_truth", "truth.parquet", FIGURE),
 )

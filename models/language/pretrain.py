@@ -22,11 +22,12 @@ from models.batching import epoch_batches
 from models.checkpoint import Checkpoints
 from models.configs import PretrainConfig
 from models.job import Headline, Job
+from models.language.corpus_split import held_out_places
 from models.language.language_model import LanguageModel, count_parameters, new_language_model, save_language_model
 from models.language.text import Message, Tokenizer, encode_prompt, encode_response, pad_right
 from models.metrics import write_metrics
 from models.optimization import StepGuard, adamw, set_learning_rate, warmup_cosine
-from models.randomness import derive_seed, generator
+from models.randomness import derive_seed
 
 PAD, USER, ASSISTANT, END = "<|pad|>", "<|user|>", "<|assistant|>", "<|end|>"
 CHAT_TEMPLATE = f"""\
@@ -35,8 +36,6 @@ CHAT_TEMPLATE = f"""\
 {{%- else -%}}{USER}{{{{ message['content'] }}}}{{%- endif -%}}
 {{%- endfor -%}}
 {{%- if add_generation_prompt -%}}{ASSISTANT}{{%- endif -%}}"""
-HELD_OUT = 0.02
-"""Share of the corpus that is kept aside to measure the loss."""
 MAX_GRAD_NORM = 1.0
 WEIGHT_DECAY = 0.1
 BETAS = (0.9, 0.95)
@@ -122,9 +121,8 @@ def encode_corpus(tokenizer: Tokenizer, texts: Sequence[CorpusText], config: Pre
     length = config.context_length
     whole = [encode_prompt(tokenizer, t.prompt, length).ids + encode_response(tokenizer, t.response, tokenizer.eos_token_id) for t in texts]
     encoded = [ids[:length] for ids in whole]
-    kept_aside = max(1, round(HELD_OUT * len(encoded)))
-    order = generator(config.seed, "pretrain", "held_out").permutation(len(encoded))
-    train, held_out = sorted(order[kept_aside:]), sorted(order[:kept_aside])
+    held_out = held_out_places(len(encoded), config.seed)
+    train = sorted(set(range(len(encoded))) - set(held_out))
     return Corpus([encoded[i] for i in train], [encoded[i] for i in held_out], sum(len(ids) > length for ids in whole))
 
 

@@ -5,6 +5,7 @@ letters of `<|end|>`. Lengths and masks decide what counts, never a comparison w
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,6 +100,13 @@ def encode_prompt(tokenizer: Tokenizer, messages: Sequence[Message], max_tokens:
     return EncodedPrompt(_cut_start(tokenizer, ids, max_tokens), len(ids) > max_tokens)
 
 
+def encode_text(tokenizer: Tokenizer, prompt: Sequence[Message], text: str) -> list[int]:
+    """A whole text as a model was trained on it: behind the prompt that it answers, with its end, or without any prompt by itself."""
+    if prompt:
+        return encode_prompt(tokenizer, prompt, sys.maxsize).ids + encode_response(tokenizer, text, end_token(tokenizer))
+    return [*_begin_tokens(tokenizer), *_encode_plain(tokenizer, text)]
+
+
 def encode_response(tokenizer: Tokenizer, text: str, eos_id: int) -> list[int]:
     """A response as tokens, with the end token behind it."""
     return [*_encode_plain(tokenizer, text), eos_id]
@@ -116,11 +124,6 @@ def encode_pair(tokenizer: Tokenizer, messages: Sequence[Message], response: str
     kept = whole if len(whole) <= room else [*whole[: room - 1], eos_id]
     cut = len(kept_prompt) < len(prompt) or len(prompt) == max_length
     return EncodedPair(kept_prompt + kept, len(kept), cut, len(kept) < len(whole))
-
-
-def encode_text(tokenizer: Tokenizer, text: str) -> list[int]:
-    """A text that is no conversation as tokens, behind the beginning-of-text token where the tokenizer uses one."""
-    return [*_begin_tokens(tokenizer), *_encode_plain(tokenizer, text)]
 
 
 def decode_response(tokenizer: Tokenizer, ids: Sequence[int], eos_id: int | None = None) -> str:

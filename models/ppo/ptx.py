@@ -68,7 +68,7 @@ def load_mix(job: Job[PPOConfig], tokenizer: Tokenizer) -> PretrainingMix | None
         paragraphs = read_paragraphs(corpus / FOLDER)
         apart = without(paragraphs, held_out)
         left_out = len(paragraphs) - len(apart)
-        texts = [piece for text in apart for piece in in_pieces([*encode_text(tokenizer, text), eos_id], config.max_tokens)]
+        texts = [piece for text in apart for piece in in_pieces([*encode_text(tokenizer, (), text), eos_id], config.max_tokens)]
     if not (long_enough := [text for text in texts if len(text) >= SHORTEST]):
         raise InputError("the corpus has no text to learn from", where=str(corpus), remedy="give another one, or leave policy.ptx out")
     return PretrainingMix(long_enough, pad_token(tokenizer), config, job.config.seed, left_out)

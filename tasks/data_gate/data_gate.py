@@ -13,9 +13,10 @@ from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_records
 from data_contracts.records import ALL_SLICES, DATA_RULE
-from tasks.data_gate.judging import NOT_JUDGED, PASS, STOP, TOO_FEW, WARN, Figure, Figures, Judged, judge_rule, overall
+from tasks.data_gate.judging import NOT_JUDGED, PASS, STOP, TOO_FEW, WARN, Figures, Judged, judge_rule, overall
 from tasks.data_gate.message import in_a_line, message, remedy
 from tasks.data_gate.rules import CONTRACT_WARNINGS, DataGateConfig
+from tasks.rules import Figure
 from tasks.stage import stage
 
 GO_ON: Final = "go on"

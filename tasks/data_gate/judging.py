@@ -8,6 +8,7 @@ from typing import Final, Literal
 from data_contracts.errors import examples
 from data_contracts.quality_figures import VOLUME_FIGURES
 from tasks.data_gate.rules import DataRule
+from tasks.rules import Bound, Figure, Z, number, with_interval
 
 PASS: Final = "pass"  # noqa: S105  (a verdict, no password)
 WARN: Final = "warn"
@@ -15,20 +16,8 @@ STOP: Final = "stop"
 TOO_FEW: Final = "not enough evidence"
 NOT_JUDGED: Final = "not judged"
 Verdict = Literal["pass", "warn", "stop", "not enough evidence", "not judged"]
-Z: Final = 1.959964
-"""Standard errors to each side of a 95 % interval."""
 WHOLE = ("all", "new")
 """Kinds with a single slice, which a night is expected to have; other slices may be too small to be judged."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of one slice as the quality stage told it; None is undefined."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
 
 
 Figures = dict[tuple[str, str, str], Figure]
@@ -135,37 +124,19 @@ def _too_little(rule: DataRule, name: str, figure: Figure) -> Judged | None:
 
 def _by_bounds(rule: DataRule, name: str, figure: Figure, baseline: float | None, n: int) -> Judged:
     """Judge a figure that there is by the bounds; of two the one that is broken, or else nearer, is told."""
-    slack = {}
-    if rule.at_least is not None:
-        slack[rule.at_least] = _end(figure, rule.end, low_is_worse=True) - rule.at_least
-    if rule.at_most is not None:
-        slack[rule.at_most] = rule.at_most - _end(figure, rule.end, low_is_worse=False)
-    threshold = min(slack, key=lambda bound: slack[bound])
-    broken = slack[threshold] < 0
-    verdict: Verdict = PASS if not broken else STOP if rule.severity == "stop" else WARN
-    side = "at least" if threshold == rule.at_least else "at most"
-    return _row(rule, name, verdict, n, figure, threshold, baseline, _reason(rule, figure, baseline, f"{side} {threshold:g}", broken))
+    bound = rule.nearest(figure)
+    kept = bound.is_kept(bound.end_of(figure, rule.end))
+    verdict: Verdict = PASS if kept else STOP if rule.severity == "stop" else WARN
+    return _row(rule, name, verdict, n, figure, bound.threshold, baseline, _reason(rule, figure, baseline, bound, kept))
 
 
-def _end(figure: Figure, end: str, *, low_is_worse: bool) -> float:
-    chosen = figure.value if end == "value" else figure.low if (end == "worse") == low_is_worse else figure.high
-    return chosen or 0.0
-
-
-def _reason(rule: DataRule, figure: Figure, baseline: float | None, bound: str, broken: bool) -> str:
-    told = _number(figure.value)
+def _reason(rule: DataRule, figure: Figure, baseline: float | None, bound: Bound, kept: bool) -> str:
+    told = with_interval(figure)
     if baseline is not None:
-        told = f"a change of {figure.value:+.3f}" if figure.value is not None else told
-    if figure.low is not None and figure.high is not None:
-        told += f" [{figure.low:.3f}, {figure.high:.3f}]"
-    if baseline is not None:
-        told += f" against {baseline:.3f}, the median of the trailing nights"
+        change = f"a change of {figure.value:+.3f}" if figure.value is not None else number(None)
+        told = f"{change}{told.removeprefix(number(figure.value))} against {baseline:.3f}, the median of the trailing nights"
     by = "" if rule.end == "value" else f" by its {rule.end} end"
-    return f"{told}: {'not ' if broken else ''}{bound}{by}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f}" if value == int(value) else f"{value:.3f}"
+    return f"{told}: {'' if kept else 'not '}{bound}{by}"
 
 
 def _row(

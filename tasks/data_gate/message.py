@@ -1,12 +1,11 @@
 """What the data gate tells a person: what is wrong with the feedback, the command that shows it, and how to go on."""
 
-import shlex
 from collections.abc import Sequence
 
 from data_contracts.quality_figures import AGREEMENT_FIGURES, VOLUME_FIGURES
-from data_contracts.sql_text import quoted
 from tasks.data_gate.judging import STOP, Judged, part_in_words
 from tasks.data_gate.rules import CONTRACT_WARNINGS
+from tasks.rules import shown, text_in_sql
 
 OF_SLICE = {"domain": "slice", "new_domain": "slice", "source": "source", "new_source": "source"}
 """The column of `counted_judgments` that tells a slice, by kind; other kinds are shown whole."""
@@ -31,27 +30,17 @@ def remedy(row: Judged, batches: Sequence[str]) -> str:
     if row.figure == "quarantined_share":
         return "see why rows were refused, and hand them out to be mended: overnight quarantine"
     if row.figure == CONTRACT_WARNINGS:
-        return _shown("from expectations where not success")
+        return shown("from expectations where not success")
     if row.figure in VOLUME_FIGURES:
-        return _shown("from batches order by ingest_time desc")
+        return shown("from batches order by ingest_time desc")
     figure, order = GOLD if row.figure == "gold_passed_share" else AGREEMENT if row.figure in AGREEMENT_FIGURES else CHOICES
-    conditions = [f"{OF_SLICE[row.slice_kind]} = {_text(row.slice)}"] if row.slice_kind in OF_SLICE else []
+    conditions = [f"{OF_SLICE[row.slice_kind]} = {text_in_sql(row.slice)}"] if row.slice_kind in OF_SLICE else []
     if row.slice_kind.startswith("new"):
-        came = f"batch in ({', '.join(map(_text, batches))})" if batches else "false"
+        came = f"batch in ({', '.join(map(text_in_sql, batches))})" if batches else "false"
         conditions.append(f"judgment_id in (select judgment_id from judgment_revisions where {came})")
     if figure is GOLD[0]:
         conditions.append("gold_verdict is not null")
-    return _shown(PEOPLE.format(figure=figure, order=order, where=" and ".join(conditions) or "true"))
-
-
-def _shown(query: str) -> str:
-    """A command to be pasted: names of slices and sources come from the feedback, so nothing in it may mean anything to a shell."""
-    return f"overnight audit sql {shlex.quote(query)}"
-
-
-def _text(value: str) -> str:
-    """A text as SQL, without quotation marks, which a shell's would make hard to read, where that can be."""
-    return quoted(value) if "$" in value else f"$${value}$$"
+    return shown(PEOPLE.format(figure=figure, order=order, where=" and ".join(conditions) or "true"))
 
 
 def message(rows: Sequence[Judged], batches: Sequence[str], accept: str, *, accepted: bool) -> str:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from data_contracts.quality_figures import QUALITY_FIGURES, SLICE_KINDS, VOLUME_FIGURES
 from data_contracts.records import ALL_SLICES
+from tasks.rules import BoundedRule, End, refuse_same_names, with_own
 from tasks.stage import StageConfig
 
 CONTRACT_WARNINGS = "failed_contract_warnings"
@@ -14,10 +15,9 @@ FIGURES = QUALITY_FIGURES | {CONTRACT_WARNINGS: "expectations of the severity `w
 """What a rule may look at, by name."""
 
 
-class DataRule(StageConfig):
+class DataRule(BoundedRule):
     """One rule on one figure of feedback quality, for one slice or for every slice of a kind."""
 
-    name: str = Field(min_length=1, description="what the rule is called; one with the name of a built-in rule takes its place")
     figure: str = Field(description="the figure that is judged: a name of docs/glossary.md, or `failed_contract_warnings`")
     slice_kind: str = Field(
         default=ALL_SLICES, description="what the slices are parts by, such as `all`, `new` or `new_domain`; see docs/glossary.md"
@@ -27,15 +27,13 @@ class DataRule(StageConfig):
         default="level", description="judge the figure, or its change against the median of the trailing nights"
     )
     at_least: float | None = Field(default=None, description="what the figure, or its change, has to be or exceed, in its own units")
-    at_most: float | None = Field(default=None, description="what it must not exceed")
-    end: Literal["worse", "value", "better"] = Field(
+    end: End = Field(
         default="worse",
         description="which end of the 95 % interval has to keep to the bounds: the `worse` one is broken by doubt, "
         "the `better` one only where the whole interval is beyond; `value` looks at no interval",
     )
     severity: Literal["warn", "stop"] = Field(default="stop", description="what a broken rule does")
     min_n: int = Field(default=1, ge=1, description="a figure that rests on less is not enough evidence: that warns and never stops")
-    remedy: str = Field(default="", description="what to do where the rule is broken; by default what suits the figure")
 
     @model_validator(mode="after")
     def _is_known(self) -> "DataRule":
@@ -43,8 +41,6 @@ class DataRule(StageConfig):
             raise ValueError(f"there is no figure {self.figure!r}; there are {', '.join(sorted(FIGURES))}")
         if self.slice_kind not in SLICE_KINDS:
             raise ValueError(f"there is no kind of slice {self.slice_kind!r}; there are {', '.join(SLICE_KINDS)}")
-        if self.at_least is None and self.at_most is None:
-            raise ValueError(f"rule {self.name!r} needs a bound: `at_least`, `at_most` or both")
         if self.figure in (*VOLUME_FIGURES, CONTRACT_WARNINGS) and (self.end != "value" or self.compare != "level"):
             raise ValueError(f'{self.figure} has no interval: give rule {self.name!r} `end = "value"` and no `compare`')
         return self
@@ -100,16 +96,13 @@ class DataGateConfig(StageConfig):
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "DataGateConfig":
-        names = [rule.name for rule in self.rules]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two rules have one name: {', '.join(twice)}")
+        refuse_same_names(self.rules)
         return self
 
     @property
     def every_rule(self) -> list[DataRule]:
         """The built-in rules and the recipe's own."""
-        by_name = {rule.name: rule for rule in (*built_in(self), *self.rules)}
-        return list(by_name.values())
+        return with_own(built_in(self), self.rules)
 
 
 def built_in(config: DataGateConfig) -> list[DataRule]:

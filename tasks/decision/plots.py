@@ -2,12 +2,14 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from models.evaluation.overoptimization import Curve
 
 INK, BLUE, ORANGE, GREEN = "#7d8590", "#3b82f6", "#f59e0b", "#10b981"
 STYLE: Any = {
@@ -95,6 +97,21 @@ def training_plot(metrics: Sequence[dict[str, Any]]) -> str:
     lines = [*axes.get_lines(), *right.get_lines()]
     axes.legend(lines, [str(line.get_label()) for line in lines], loc="lower right", fontsize=9)
     return _svg(figure, f"scores and KL over the {unit}s of the policy's training")
+
+
+def overoptimization_plot(found: Mapping[str, Sequence[tuple[float, float]]], curves: "Mapping[str, Curve]") -> str:
+    """Gains (KL, gain) over the root of the KL, by reward model (`score`) and held-out judge (`judge_score`), with fitted curves."""
+    figure, axes = _figure(7.0, 3.0)
+    for name, color, label in (("score", BLUE, "reward model"), ("judge_score", GREEN, "held-out judge")):
+        axes.plot([kl**0.5 for kl, _ in found[name]], [gain for _, gain in found[name]], "o", color=color, label=label)
+        if name in curves:
+            furthest = max(kl for kl, _ in found[name])
+            kls = [furthest * (step / 50) ** 2 for step in range(1, 56)]
+            axes.plot([kl**0.5 for kl in kls], [curves[name].gain(kl) for kl in kls], color=color, linewidth=1.2)
+    axes.set_xlabel("root of the KL from the base model (nats per response)")
+    axes.set_ylabel("score gained")
+    axes.legend(loc="upper left", fontsize=9)
+    return _svg(figure, "scores gained over the root of the KL, on validation prompts")
 
 
 def scatter_plot(rows: Sequence[dict[str, Any]], x: str, y: str, x_label: str, y_label: str) -> str:

@@ -14,7 +14,15 @@ from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, file_hash, library_versions, pinned_config
 from data_contracts.records import ALL_SLICES
-from tasks.decision.plots import interval_plot, reliability_plot, scatter_plot, timeline_plot, training_plot
+from models.evaluation.overoptimization import FITTED, fitted, points
+from tasks.decision.plots import (
+    interval_plot,
+    overoptimization_plot,
+    reliability_plot,
+    scatter_plot,
+    timeline_plot,
+    training_plot,
+)
 from tasks.decision.quality_tables import quality_content
 from tasks.stage import StageConfig, stage
 
@@ -25,6 +33,9 @@ class ReportConfig(StageConfig):
     """The report."""
 
     examples_per_slice: int = Field(default=3, ge=0, description="prompts of each slice that are shown with both responses")
+    gap_examples: int = Field(
+        default=10, ge=0, description="responses that are shown whose score rose most while the held-out judge's fell"
+    )
     slices_per_kind: int = Field(
         default=10, ge=0, description="slices of a kind, such as days, that are shown: those with the most judgments"
     )
@@ -115,13 +126,14 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "truth": pl.read_parquet(artifacts["truth"].file("truth.parquet")) if "truth" in artifacts else pl.DataFrame(),
     }
     policy = artifacts["policy"]
+    metrics, figures = json_lines(policy, "metrics.jsonl"), tables["evaluation"].to_dicts()
     return {
         "method": policy.manifest.identity.config["method"],
         "alarms": first_alarms(json_lines(policy, "alarms.jsonl")),
         "decision": artifacts["version"].manifest.headline["decision"],
         "verdict": artifacts["gate"].manifest.headline["verdict"],
         "rules": tables["gate"].to_dicts(),
-        "evaluation": tables["evaluation"].to_dicts(),
+        "evaluation": [row for row in figures if not _is_yardstick(row)],
         "truth": true_figures(tables["truth"]) if "truth" in artifacts else [],
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
         "reward_parts": reward_parts(tables["reward"]),
@@ -129,8 +141,32 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "aggregation": artifacts["aggregation"].manifest.headline,
         "flagged": pl.read_parquet(artifacts["aggregation"].file("flagged_annotators.parquet")).to_dicts(),
         "examples": examples(tables["samples"], config.examples_per_slice),
-        "plots": model_plots(tables, json_lines(policy, "metrics.jsonl")),
+        "yardsticks": [row for row in figures if _is_yardstick(row)],
+        "fooled": widest_gaps(tables["samples"], config.gap_examples),
+        "plots": model_plots(tables, metrics) | overoptimization_plots(metrics),
     }
+
+
+def _is_yardstick(row: dict[str, Any]) -> bool:
+    return row["slice"] == ALL_SLICES and str(row["figure"]).startswith(YARDSTICKS)
+
+
+def overoptimization_plots(metrics: list[dict[str, Any]]) -> dict[str, str]:
+    """What the reward model and the held-out judge say was gained, over the root of the KL; nothing where too few states were validated."""
+    found = {name: points(metrics, column) for name, column in FITTED.items()}
+    curves = {name: curve for name, known in found.items() if (curve := fitted(known)) is not None}
+    return {"overoptimization": overoptimization_plot(found, curves)} if curves else {}
+
+
+def widest_gaps(samples: pl.DataFrame, count: int) -> list[dict[str, Any]]:
+    """The responses whose score rose most over the base model's while the held-out judge's fell, the widest gap first."""
+    own, base = (samples.filter(pl.col("model") == model) for model in ("policy", "reference"))
+    both = own.join(base.select("prompt_id", "response", "score", "judge_score"), on="prompt_id", suffix="_before")
+    gains = both.with_columns(
+        gain=pl.col("score") - pl.col("score_before"), judge_gain=pl.col("judge_score") - pl.col("judge_score_before")
+    )
+    fooled = gains.filter((pl.col("gain") > 0) & (pl.col("judge_gain") < 0))
+    return fooled.sort(pl.col("judge_gain") - pl.col("gain"), "prompt_id").head(count).to_dicts()
 
 
 def json_lines(artifact: Artifact, name: str) -> list[dict[str, Any]]:
@@ -158,6 +194,8 @@ def true_figures(truth: pl.DataFrame) -> list[dict[str, Any]]:
     ).to_dicts()
 
 
+YARDSTICKS = ("score_judge_gap_reference", "best_of_", "overoptimization_")
+"""Begin the figures that stand beside the plot of over-optimisation."""
 JUDGES = {"reward_model": "reward model", "judge": "held-out judge"}
 
 

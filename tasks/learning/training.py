@@ -129,13 +129,16 @@ def evaluate_policy(
     reward_model: Artifact,
     judge: Artifact,
     prompts: Artifact,
+    held_out_texts: Artifact | None = None,
 ) -> Made:
     """A policy's responses to held-out prompts, beside those of the base model and of the champion.
 
-    With the reward model that the champion learned through, the two reward models are compared, too.
+    With the reward model that the champion learned through, the two reward models are compared, too; with held-out texts it
+    is measured what the policy has forgotten.
     """
     judges = {"reward_model": reward_model, "judge": judge, "champion_reward_model": champion_reward_model}
     inputs = {"policy": policy, "base_model": base_model, "champion": champion, **judges, "prompts": prompts}
+    inputs["held_out_texts"] = held_out_texts
     return make_learned(home, "evaluation", "evaluate_policy", config, inputs)
 
 

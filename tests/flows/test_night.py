@@ -10,6 +10,7 @@ import pytest
 from data_contracts.errors import InputError
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, InputRef
+from data_contracts.registry import AliasEntry, Registry
 from flows.night import Night, NightRecord
 from flows.recipe import load_recipe
 from tasks.stage import StageResult
@@ -133,3 +134,38 @@ def test_the_reward_model_to_beat_is_the_one_behind_the_champion(tmp_path: Path)
     assert found.artifact_id == first.artifact_id
     assert night.reward_model_to_beat(champion, first) is None, "it learned through tonight's"
     assert night.reward_model_to_beat(None, tonight) is None, "the first night"
+
+
+@pytest.mark.parametrize(
+    ("decision", "decided", "outcome"),
+    [
+        ("awaiting approval", None, "awaiting approval (gate: pass)"),
+        ("awaiting approval", "approved", "promoted, as before (gate: pass)"),
+        ("awaiting approval", "rejected", "rejected, as before (gate: pass)"),
+        ("promoted", "rolled back", "was champion, as before (gate: pass)"),
+        ("not promoted", "approved", "not promoted, as before (gate: pass)"),  # judged again, by another gate
+    ],
+)
+def test_a_night_says_what_people_decided_about_its_policy(tmp_path: Path, decision: str, decided: str | None, outcome: str) -> None:
+    nights = Nights(Home(tmp_path))
+    night = Night.begin(load_recipe("built-in"), nights.home)
+    policy = nights.result("policy", "tonight's")
+    night.results = {
+        "data gate": nights.result("data gate", "tonight's", decision="go on"),
+        "policy": policy,
+        "gate": nights.result("gate", "tonight's", verdict="pass"),
+        "registry": nights.result("registry", "tonight's", decision=decision).model_copy(update={"reused": True}),
+    }
+    registry = Registry(nights.home.registry / "built-in")
+    first, own = (
+        AliasEntry(version_id=name, policy_id=name, policy_digest=digest, reason="test", by="kim")
+        for name, digest in (("first", "0"), ("own", policy.digest))
+    )
+    registry.promote(first, instead_of=None)
+    if decided in ("approved", "rolled back"):
+        registry.promote(own, instead_of="0")
+    if decided == "rolled back":
+        registry.roll_back(policy.digest, reason="test", by="kim")
+    if decided == "rejected":
+        registry.reject(own)
+    assert night._outcome() == outcome

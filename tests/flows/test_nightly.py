@@ -1,6 +1,7 @@
 """Whole nights, run as a user runs them: reuse, resume after kills, what is printed and what can be read afterwards."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -33,6 +34,7 @@ STAGES = (
     "reward model",
     "held-out judge",
     "policy",
+    "held-out texts",
     "evaluation",
     "gate",
     "registry",
@@ -145,17 +147,80 @@ def test_the_audit_database_leads_from_the_policy_to_its_judgments(unbroken: tup
 
 def test_show_and_verify_read_it_back(unbroken: tuple[Path, str]) -> None:
     home, _ = unbroken
-
-    def overnight(*arguments: str) -> str:
-        full = [sys.executable, "-m", "flows.cli", *arguments, "--home", str(home)]
-        return subprocess.run(full, capture_output=True, text=True, timeout=120, check=True).stdout
-
     policy = str(stages(home)["policy"]["artifact_id"])[:16]
-    assert policy in overnight("show")
-    lineage = overnight("show", policy)
+    assert policy in overnight(home, "show")
+    lineage = overnight(home, "show", policy)
     for kind in ("reward_model", "preferences", "snapshot", "feedback_batch"):
         assert kind in lineage
-    assert "0 damaged" in overnight("verify")
+    assert "0 damaged" in overnight(home, "verify")
+
+
+EASY = (
+    "gate={min_reward_accuracy=0, min_gain_over_length=-1, min_length_balanced_accuracy=0, max_calibration_error=1, max_above_human=1, "
+    "min_judge_accuracy=0, min_length_controlled_win_rate=0, min_slice_win_rate=0, max_length_growth=9, max_forgetting=9, min_prompts=2, "
+    "failing_alarms=[], rules=[{name='reward_model_beats_a_coin', of='reward_model', figure='log_loss_gain', at_least=-9, end='value'}, "
+    "{name='better_than_reference', figure='win_rate_reference', at_least=0}]}"
+)
+"""The tiny world's models are too bad for a gate that means anything."""
+LOAD = """
+import sys
+from huggingface_hub import ModelCard
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tokenizer, model = AutoTokenizer.from_pretrained(sys.argv[1]), AutoModelForCausalLM.from_pretrained(sys.argv[1])
+messages = [{"role": "user", "content": "hello"}]
+asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+print(model.generate(**asked, max_new_tokens=4, do_sample=False).shape[0])
+card = ModelCard.load(f"{sys.argv[1]}/README.md").data
+print(card.pipeline_tag, card.library_name, sorted({result.metric_type for result in card.eval_results})[-1])
+print([name for name in ("models", "tasks", "flows", "data_contracts") if name in sys.modules])
+"""
+
+
+def test_people_decide_and_a_version_is_compared_sampled_and_given_away(unbroken: tuple[Path, str], tmp_path: Path) -> None:
+    home, given = tmp_path / "home", tmp_path / "given"
+    shutil.copytree(unbroken[0], home)
+    approval = ("--set", EASY, "--set", "registry.promotion=approval")
+    versions = []
+    for more in ((), ("--set", "policy.kl_coef=0.3")):
+        printed = run(home, *approval, *more)
+        assert last_night(home)["outcome"] == "awaiting approval (gate: pass)"
+        versions.append(str(stages(home)["registry"]["artifact_id"])[:16])
+        assert f"overnight approve {versions[-1]}" in printed
+
+    told = json.loads(overnight(home, "compare", *versions, "--format", "json", "--examples", "1"))
+    figures = {(row["slice"], row["figure"]): row for row in told["figures"]}
+    assert 0 <= figures["all", "win_rate"]["low"] <= figures["all", "win_rate"]["high"] <= 1
+    assert len(told["examples"]) == 2
+
+    assert "is champion" in overnight(home, "approve", versions[0], "--reason", "read them", "--by", "kim")
+    refused = subprocess.run(cli(home, "approve", versions[1], "--reason", "too"), capture_output=True, text=True, timeout=120, check=False)
+    assert refused.returncode == 2
+    assert "the champion has changed: the policy was judged against no champion" in refused.stderr
+    assert "kim" in overnight(home, "show")
+    with duckdb.connect(str(home / "audit.duckdb"), read_only=True) as connection:
+        assert connection.execute('select "by", reason, action from decisions').fetchall() == [("kim", "read them", "moved")]
+
+    lines = [overnight(home, "sample", "champion", "--prompt", "hello", "--n", "2", "--format", "json") for _ in range(2)]
+    assert lines[0] == lines[1]
+    assert len(lines[0].splitlines()) == 2
+
+    overnight(home, "export", "champion", "--to", str(given))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", LOAD, str(given)]
+    loaded = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    assert loaded.stdout.splitlines() == ["1", "text-generation transformers win_rate_reference", "[]"]
+    assert json.loads((given / "evaluation.json").read_text())["version"].startswith(versions[0])
+    assert "kim" in json.dumps(json.loads((given / "provenance.json").read_text())["decisions"])
+
+
+def cli(home: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "flows.cli", *arguments, "--home", str(home)]
+
+
+def overnight(home: Path, *arguments: str) -> str:
+    result = subprocess.run(cli(home, *arguments), capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 def test_the_same_recipe_again_does_no_work(unbroken: tuple[Path, str]) -> None:
@@ -183,8 +248,7 @@ def test_a_new_reward_model_is_judged_beside_the_one_behind_the_champion(unbroke
     shutil.copytree(unbroken[0], home)
     registry = Registry(home / "registry" / "tiny")
     candidate = registry.history("candidate")[0]
-    target = candidate.model_dump(include={"version_id", "policy_id", "policy_digest"})
-    registry.promote(**target, reason="by hand")
+    registry.promote(candidate, instead_of=None)
     printed = run(home, "--set", "reward_model.learning_rate=1e-3")
     with duckdb.connect(str(home / "audit.duckdb"), read_only=True) as connection:
         rules = connection.execute(

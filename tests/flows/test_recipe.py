@@ -89,6 +89,20 @@ def test_files_of_the_policys_training_are_looked_up_like_a_sources(tmp_path: Pa
     assert recipe.sft.seed != recipe.policy.seed
 
 
+def test_a_policy_is_not_evaluated_where_the_judge_chose_it() -> None:
+    with pytest.raises(RecipeError, match="the held-out judge chose among the policy's states"):
+        load_recipe("built-in", overrides=("evaluation.split=validation",))
+    fine = load_recipe("built-in", overrides=("evaluation.split=validation", "policy.validation_prompts=0"))
+    assert fine.evaluation.split == "validation"
+
+
+def test_the_path_of_held_out_texts_is_looked_up_like_a_sources(tmp_path: Path) -> None:
+    path = write(tmp_path, LOCAL + '[held_out_texts]\npath = "texts.txt"\n')
+    assert load_recipe(path).held_out_texts.path == str(tmp_path / "texts.txt")
+    assert load_recipe(path, data=tmp_path / "data").held_out_texts.path == str(tmp_path / "data" / "texts.txt")
+    assert load_recipe(write(tmp_path, LOCAL)).held_out_texts.path == ""
+
+
 def test_a_hub_id_is_no_path(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path, LOCAL.replace("./model", "someone/some-model")))
     assert recipe.base_model.source == "someone/some-model"

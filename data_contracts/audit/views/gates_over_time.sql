@@ -15,7 +15,7 @@
 -- threshold: what the figure had to be above, or below for a budget
 -- reason: why, in words
 with judged as (
-    select artifact_id, 'gate' as gate, rule, 'all' as slice_kind, 'all' as slice, verdict, figure, low, high, threshold, reason from all_gates
+    select artifact_id, 'gate' as gate, rule, if(slice = 'all', 'all', 'domain') as slice_kind, slice, verdict, value as figure, low, high, threshold, reason from all_gates
     union all
     select artifact_id, 'data gate', rule, slice_kind, slice, verdict, value, low, high, threshold, reason from all_data_gates
 )

@@ -13,7 +13,7 @@ from data_contracts.home import Home
 from data_contracts.manifest import Identity
 from data_contracts.parquet import write_records
 from data_contracts.records import REWARD_FIGURE, RULE
-from data_contracts.registry import Registry
+from data_contracts.registry import AliasEntry, Registry
 from tasks.data_gate.data_gate import judge_data
 from tasks.data_gate.rules import DataGateConfig
 from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
@@ -28,7 +28,23 @@ ANNOTATORS = ("kim", "lee", "o'hara", None)
 EXCLUDED = "lee"
 """Judges so fast that the recipe excludes what this annotator says."""
 N_COMPARISONS = 24
-RULES = [{"rule": "annotators_agree", "verdict": "pass", "figure": 0.4, "low": 0.3, "high": 0.5, "threshold": 0.1, "reason": "above"}]
+RULES = [
+    {
+        "rule": "annotators_agree",
+        "verdict": "pass",
+        "severity": "fail",
+        "figure_of": "evaluation",
+        "slice": "all",
+        "figure": "win_rate_reference",
+        "value": 0.4,
+        "low": 0.3,
+        "high": 0.5,
+        "threshold": 0.1,
+        "n": 40,
+        "reason": "above",
+        "remedy": "",
+    }
+]
 HEADLINES: dict[str, Headline] = {"gate": {"verdict": "pass"}, "validation": {"failed_warnings": 0, "expectations": 31}}
 REWARD_FIGURES = [
     {
@@ -64,7 +80,7 @@ def small_home(root: Path) -> Home:
     (home.nights / f"{failed['night']}.json").write_text(json.dumps(failed))
     for night_ in (first, second):
         target = {"policy_id": night_["policy"].id, "policy_digest": night_["policy"].digest}
-        Registry(home.registry / "test").move("champion", version_id=night_["version"].id, reason="passed", **target)
+        Registry(home.registry / "test").move("champion", AliasEntry(version_id=night_["version"].id, reason="passed", **target))
     return home
 
 

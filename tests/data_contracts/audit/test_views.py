@@ -52,6 +52,8 @@ EMPTY = {
     "redactions",
     "findings",
     "batch_expectations",
+    "held_out_texts",
+    "all_held_out_texts",
 }
 """What the small home has nothing of."""
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from data_contracts.artifact_store import ArtifactStore, verify
-from data_contracts.errors import IntegrityError, RecipeError, StorageError
+from data_contracts.errors import InputError, IntegrityError, RecipeError, StorageError
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import FileEntry, Identity, Redaction, file_hash
-from data_contracts.registry import Registry
+from data_contracts.registry import AliasEntry, Registry
 from data_contracts.sharing.bucket import Bucket
 from data_contracts.sharing.share import OneMachine, join, share_of
 from data_contracts.tombstones import Tombstone, Tombstones
@@ -182,9 +182,10 @@ def test_a_mirror_that_lost_its_files_gets_them_again(homes: tuple[Home, Home]) 
 MOVES = """
 import sys
 from pathlib import Path
-from data_contracts.registry import Registry
+from data_contracts.registry import AliasEntry, Registry
 for i in range(10):
-    Registry(Path(sys.argv[1])).move("candidate", version_id=f"{sys.argv[2]}-{i}", policy_id="p", policy_digest="d", reason="test")
+    entry = AliasEntry(version_id=f"{sys.argv[2]}-{i}", policy_id="p", policy_digest="d", reason="test")
+    Registry(Path(sys.argv[1])).move("candidate", entry)
 """
 
 
@@ -201,9 +202,12 @@ def test_moves_of_an_alias_from_two_machines_are_all_kept(homes: tuple[Home, Hom
 
 def test_a_promotion_that_comes_second_decides_by_what_the_first_left(homes: tuple[Home, Home]) -> None:
     cpu, gpu = (Registry(home.registry / "line") for home in homes)
-    cpu.promote(version_id="a", policy_id="pa", policy_digest="da", reason="test")
-    gpu.promote(version_id="b", policy_id="pb", policy_digest="db", reason="test")  # this mirror knows of no champion yet
-    gpu.promote(version_id="a", policy_id="pa", policy_digest="da", reason="test")  # was champion before: stays replaced
+    a, b, c = (AliasEntry(version_id=name, policy_id=f"p{name}", policy_digest=f"d{name}", reason="test") for name in "abc")
+    cpu.promote(a, instead_of=None)
+    with pytest.raises(InputError, match="the champion has changed"):  # this mirror knows of no champion yet
+        gpu.promote(c, instead_of=None)
+    gpu.promote(b, instead_of="da")
+    gpu.promote(a, instead_of=None)  # was champion before: stays replaced
     homes[0].refresh()
     assert [entry.version_id for entry in cpu.history("champion")] == ["a", "b"]
     assert [entry.version_id for entry in cpu.history("previous")] == ["a"]

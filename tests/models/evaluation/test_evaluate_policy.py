@@ -8,9 +8,12 @@ import torch
 
 from data_contracts.errors import InputError
 from data_contracts.manifest import list_files
+from data_contracts.policy_figures import EVALUATION_FIGURES
 from data_contracts.records import FIGURE, PREFERENCE, SAMPLE
 from models.configs import EvaluationConfig
-from models.evaluation.evaluate_policy import Sample, all_figures, run
+from models.evaluation.evaluate_policy import run
+from models.evaluation.policy_figures import all_figures
+from models.evaluation.samples import Sample
 from models.language.language_model import load_language_model, save_language_model
 from models.language.prompts import Prompt
 from models.language.text import decode_response, load_tokenizer
@@ -19,7 +22,7 @@ from models.reward.reward_model import load_reward_model, new_reward_model
 from tests.models.learning import SAMPLING, make_job, write_inputs
 from tests.models.reward.test_train_reward_model import planted_rows
 
-CONFIG = EvaluationConfig(sampling=SAMPLING, resamples=200)
+CONFIG = EvaluationConfig(sampling=SAMPLING, resamples=200, best_of=4, best_of_prompts=3)
 
 
 def sample(number: int, judge_score: float, *, score: float = 0.0, part: str = "a", kl: float | None = 0.0, text: str = "x y") -> Sample:
@@ -44,6 +47,9 @@ def test_figures_by_hand() -> None:
     assert value["all", "win_rate_champion"] == 0
     assert value["all", "score_gain_reference"] == 1.5
     assert value["all", "judge_score_gain_reference"] == (1 + 0 + 1 - 4) / 4
+    assert value["all", "score_judge_gap_reference"] == 1.5 - (1 + 0 + 1 - 4) / 4
+    assert value["all", "length_ratio_reference"] == 1
+    assert value["all", "repetition"] == 0
     assert value["all", "kl_k1"] == 1.25
     assert value["all", "kl_k1_reference"] == 0
     assert value["all", "score"] == 1.5
@@ -86,6 +92,9 @@ def test_the_job_samples_scores_and_compares(inputs: dict[str, Path], tmp_path: 
     ]
     assert headline["n_prompts"] == 4
     assert "win_rate_champion" not in headline
+    figures = {row["figure"]: row["n"] for row in pq.read_table(first.output / "figures.parquet").to_pylist() if row["slice"] == "all"}
+    assert figures["best_of_2_score_gain"] == figures["best_of_4_judge_score_gain"] == 3
+    assert figures.keys() <= EVALUATION_FIGURES.keys()
     judge = load_reward_model(inputs["judge"] / "model")
     for row in rows:  # a score does not depend on what else was scored
         assert row["judge_score"] == pytest.approx(judge.score([row["prompt"]], [row["response"]]).score.item(), abs=1e-5)
@@ -146,7 +155,7 @@ def test_the_reward_model_is_compared_with_the_champions_on_the_same_pairs(
 
 
 def test_kl_of_a_sample_by_separate_forward_passes(inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.evaluation import evaluate_policy as module
+    from models.evaluation import samples as module
     from models.language.prompts import encode_prompts
 
     seen: list[Response] = []

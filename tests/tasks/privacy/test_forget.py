@@ -22,7 +22,7 @@ from data_contracts.home import Home
 from data_contracts.lake_views import current_judgments
 from data_contracts.manifest import Identity
 from data_contracts.records import SAMPLE
-from data_contracts.registry import Registry
+from data_contracts.registry import AliasEntry, Registry
 from data_contracts.tombstones import Tombstones
 from flows.show import show_all, verify_artifacts
 from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
@@ -114,7 +114,7 @@ def night(home: Home) -> dict[str, Artifact]:
     html = "<h2>Before</h2>\n" + example(OWN_PROMPT, OWN_ANSWER) + example(SHARED_PROMPT, SHARED_ANSWER) + "\n<h2>After</h2>"
     found["report"] = make(home, "report", {"report.html": html}, evaluation=found["evaluation"])
     target = {"policy_id": found["policy"].id, "policy_digest": found["policy"].digest}
-    Registry(home.registry / "mine").move("champion", version_id=found["policy"].id, reason="test", **target)
+    Registry(home.registry / "mine").move("champion", AliasEntry(version_id=found["policy"].id, reason="test", **target))
     for path, text in (
         (home.report, html),
         (home.root / "logs/reward_model-1.log", f"step 1\nbad text: {OWN_PROMPT} by {KIM}\nstep 2\n"),

@@ -10,7 +10,7 @@ from data_contracts.artifact_store import Artifact, verify
 from data_contracts.errors import IntegrityError, StorageError
 from data_contracts.home import Home
 from data_contracts.manifest import Identity
-from data_contracts.registry import Registry
+from data_contracts.registry import AliasEntry, Registry
 from data_contracts.sharing.share import join
 from flows.cli import main
 from flows.show import lineage
@@ -56,7 +56,7 @@ class World:
             self.made |= {("evaluation", night): figures}
         champion = self.made["policy", "first"]
         target = {"version_id": "none", "policy_id": champion.id, "policy_digest": champion.digest}
-        Registry(home.registry / "tiny").promote(**target, reason="passed")
+        Registry(home.registry / "tiny").promote(AliasEntry(**target, reason="passed"), instead_of=None)
         for artifact in self.made.values():
             age(artifact, 30)
 

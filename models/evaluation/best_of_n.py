@@ -1,0 +1,106 @@
+"""Best of n: what the base model gains when the reward model picks the best of its n responses, the yardstick that PPO is held against.
+
+Its KL from the base model is log n - (n - 1) / n nats (Stiennon et al., 2020), which is an upper bound that is tight while no response
+is likely (Beirami et al., 2024). What is expected of the best of n is told without bias from N >= n responses to each prompt: with the
+responses in order of their scores, the i-th (from 1) is the best of n drawn without replacement with probability C(i-1, n-1) / C(N, n).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.records import ALL_SLICES
+from models.configs import EvaluationConfig
+from models.evaluation.clusters import Estimate, Figure, estimates
+from models.evaluation.samples import Contender, Sample
+from models.language.generation import generate
+from models.language.prompts import Prompt, encode_prompts
+from models.language.text import decode_response, end_token, pad_token
+from models.ppo.scoring import Scorer, score_responses
+from models.randomness import derive_seed
+
+Floats = NDArray[np.float64]
+
+
+def kl_of_best(n: int) -> float:
+    """KL in nats between the best of n responses and the model that gave them."""
+    return math.log(n) - (n - 1) / n
+
+
+def expected_best(scores: Floats, values: Floats) -> Floats:
+    """What is expected of the value of the best of n by score, (P, N) for n = 1 to N, from scores and values (P, N)."""
+    count = scores.shape[1]
+    ordered = np.take_along_axis(values, scores.argsort(1, kind="stable"), 1)
+    chances = np.array([[math.comb(i, n - 1) / math.comb(count, n) for i in range(count)] for n in range(1, count + 1)])
+    found: Floats = ordered @ chances.T
+    return found
+
+
+def at_kl(curve: Floats, kl: float) -> Floats | None:
+    """A curve over n (P, N) at a KL (P,), between two n in proportion; None beyond the last n, where nothing is known."""
+    kls = np.array([kl_of_best(n) for n in range(1, curve.shape[1] + 1)])
+    if not 0 < kl <= kls[-1]:
+        return None
+    above = int(np.searchsorted(kls, kl))
+    share = (kl - kls[above - 1]) / (kls[above] - kls[above - 1])
+    found: Floats = (1 - share) * curve[:, above - 1] + share * curve[:, above]
+    return found
+
+
+def best_of_n_figures(
+    reference: Contender, policy: Sequence[Sample], config: EvaluationConfig, *, score: Scorer, judge: Scorer
+) -> list[dict[str, object]]:
+    """Rows of the record `figure`: what the best of n gains over one response of the base model, and the share that the policy reaches.
+
+    Args:
+        reference: the base model.
+        policy: the policy's samples, in the order of the prompts.
+        config: how many responses to how many of the prompts.
+        score: the reward model that picks.
+        judge: the held-out judge.
+    """
+    chosen = policy[: config.best_of_prompts]
+    scores, judge_scores = _scores_of(reference, [item.prompt for item in chosen], config, score=score, judge=judge)
+    kl = float(np.mean([item.kl_k1 for item in policy if item.kl_k1 is not None]))
+    gained = {"score": [item.score for item in chosen], "judge_score": [item.judge_score for item in chosen]}
+    prompt_ids = [item.prompt.prompt_id for item in chosen]
+    rows: list[dict[str, object]] = []
+    for name, values in (("score", scores), ("judge_score", judge_scores)):
+        curve = expected_best(scores, values)
+        found = dict(_curve_figures(curve, np.array(gained[name]), kl, name, prompt_ids))
+        rows += [{"slice": ALL_SLICES, "figure": figure, **one._asdict(), "n": len(chosen)} for figure, one in found.items()]
+    return rows
+
+
+def _curve_figures(curve: Floats, own: Floats, kl: float, name: str, prompt_ids: Sequence[str]) -> Iterator[tuple[str, Estimate]]:
+    """The gains at n = 2, 4, 8 and so on, and the share of the gain at the policy's KL that the policy reaches, where it is known."""
+    base, ones = curve[:, 0], np.ones(len(curve))
+    mean: Figure = lambda sums: sums["gain"] / sums["n"]  # noqa: E731
+    for power in range(1, curve.shape[1].bit_length()):
+        gain = curve[:, 2**power - 1] - base
+        yield f"best_of_{2**power}_{name}_gain", estimates({"gain": gain, "n": ones}, {"mean": mean}, prompt_ids)["mean"]
+    best = at_kl(curve, kl)
+    if best is not None:
+        share: Figure = lambda sums: sums["own"] / sums["best"]  # noqa: E731
+        found = estimates({"own": own - base, "best": best - base}, {"share": share}, prompt_ids)["share"]
+        if found.value is not None:
+            yield f"best_of_n_{name}_gain_share", found
+
+
+def _scores_of(
+    reference: Contender, prompts: Sequence[Prompt], config: EvaluationConfig, *, score: Scorer, judge: Scorer
+) -> tuple[Floats, Floats]:
+    """Scores and judge scores (P, N) of N responses of the base model to each prompt."""
+    tokenizer, each = reference.tokenizer, config.best_of
+    eos_id = end_token(tokenizer, config.sampling.eos_token_id)
+    encoded = encode_prompts(tokenizer, prompts, config.sampling.max_prompt_tokens).ids
+    seeds = [derive_seed(config.seed, "best_of", prompt.prompt_id, place) for prompt in prompts for place in range(each)]
+    rows = [ids for ids in encoded for _ in range(each)]
+    answers = generate(reference.model, rows, config.sampling, seeds=seeds, eos_id=eos_id, pad_id=pad_token(tokenizer))
+    text = [decode_response(tokenizer, answer.ids, eos_id) for answer in answers]
+    messages = [prompt.messages for prompt in prompts for _ in range(each)]
+    shape = (len(prompts), each)
+    scored = score_responses(score, messages, text).score.double().numpy().reshape(shape)
+    return scored, score_responses(judge, messages, text, name="the held-out judge").score.double().numpy().reshape(shape)

@@ -1,0 +1,99 @@
+"""The figures of an evaluation: each model alone, and the policy against every other, prompt by prompt, over all prompts and by slice."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from data_contracts.records import ALL_SLICES
+from models.configs import EvaluationConfig
+from models.evaluation.clusters import estimates
+from models.evaluation.intervals import Interval, bootstrap_interval, win_shares
+from models.evaluation.length_control import length_controlled_win_rate
+from models.evaluation.samples import Sample, Samples
+from models.language.diversity import distinct_2, repetition
+from models.randomness import derive_seed
+
+POLICY, REFERENCE, CHAMPION = "policy", "reference", "champion"
+Found = Iterator[tuple[str, Interval | float]]
+
+
+class Side(NamedTuple):
+    """What is compared of n responses, each (n,), in the order of the prompts."""
+
+    score: NDArray[np.float64]
+    """The training reward model's."""
+    judge_score: NDArray[np.float64]
+    """The held-out judge's."""
+    length: NDArray[np.float64]
+    """Tokens, the end token included."""
+
+
+def all_figures(samples: Samples, config: EvaluationConfig) -> list[dict[str, object]]:
+    """Rows of the record `figure`, over all prompts and by slice.
+
+    Figures of the policy alone have plain names (`score`, `kl_k1`), those of another model end with its name
+    (`score_reference`), and so do those of the policy against it (`win_rate_reference`).
+    """
+    rows = []
+    for part in [ALL_SLICES, *sorted({item.prompt.slice for item in samples[POLICY]})]:
+        chosen = {name: [item for item in items if part in (ALL_SLICES, item.prompt.slice)] for name, items in samples.items()}
+        for model, items in chosen.items():
+            named = "" if model == POLICY else f"_{model}"
+            found = [*_alone(items, config), *(() if model == POLICY else compared(side(chosen[POLICY]), side(items), config))]
+            rows += [figure_row(part, figure + named, value, len(items)) for figure, value in found]
+    return rows
+
+
+def side(items: Sequence[Sample]) -> Side:
+    """What is compared of some samples."""
+    return Side(*np.array([(item.score, item.judge_score, len(item.response.ids)) for item in items], dtype=np.float64).T)
+
+
+def compared(own: Side, other: Side, config: EvaluationConfig) -> Found:
+    """The figures of one model against another, both on the same n prompts."""
+    wins = win_shares(own.judge_score, other.judge_score)
+    seed = derive_seed(config.seed, "bootstrap")
+    yield "win_rate", _mean(wins, config)
+    yield (
+        "length_controlled_win_rate",
+        length_controlled_win_rate(wins, own.length, other.length, resamples=config.resamples, seed=seed),
+    )
+    score_gain, judge_score_gain = own.score - other.score, own.judge_score - other.judge_score
+    yield "score_gain", _mean(score_gain, config)
+    yield "judge_score_gain", _mean(judge_score_gain, config)
+    yield "score_judge_gap", _mean(score_gain - judge_score_gain, config)
+    yield "length_ratio", _ratio(own.length, other.length)
+
+
+def figure_row(part: str, figure: str, value: Interval | float, n: int) -> dict[str, object]:
+    """A row of the record `figure`."""
+    mean, low, high = value if isinstance(value, Interval) else (value, None, None)
+    return {"slice": part, "figure": figure, "value": mean, "low": low, "high": high, "n": n}
+
+
+def _alone(items: Sequence[Sample], config: EvaluationConfig) -> Found:
+    """The figures of one model."""
+    yield "score", _mean([item.score for item in items], config)
+    yield "disagreement", _mean([item.disagreement for item in items], config)
+    yield "judge_score", _mean([item.judge_score for item in items], config)
+    known = [item.kl_k1 for item in items if item.kl_k1 is not None]
+    if known:
+        yield "kl_k1", _mean(known, config)
+    yield "response_length", _mean([len(item.response.ids) for item in items], config)
+    yield "ended_share", _mean([item.response.ended for item in items], config)
+    yield "repetition", _mean([repetition([item.response.ids]) for item in items], config)
+    yield "distinct_2", distinct_2([item.response.text for item in items])
+
+
+def _mean(values: ArrayLike, config: EvaluationConfig) -> Interval:
+    return bootstrap_interval(values, resamples=config.resamples, seed=derive_seed(config.seed, "bootstrap"))
+
+
+def _ratio(own: NDArray[np.float64], other: NDArray[np.float64]) -> Interval | float:
+    """The ratio of two means over prompts, with its interval; no response is empty, so neither mean is 0."""
+    prompts = [str(place) for place in range(len(own))]
+    value, low, high = estimates({"own": own, "other": other}, {"ratio": lambda sums: sums["own"] / sums["other"]}, prompts)["ratio"]
+    found = float("nan") if value is None else value
+    return found if low is None or high is None else Interval(found, low, high)

@@ -1,0 +1,135 @@
+"""How a rule of the gate is judged: passed, broken, or not enough evidence, with what would be.
+
+A rule passes when the end of the interval that is against it keeps to the bound, is broken when the whole interval lies beyond, and
+otherwise there is not enough evidence: then it says how many prompts would probably be needed. Where a rule looks at several slices, each
+interval is widened to the level 1 - 0.05 / slices (Bonferroni), as a normal distribution's would be: so chance alone breaks a rule, and
+not each of its slices, one time in twenty at most.
+"""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final, Literal
+
+from data_contracts.records import ALL_SLICES
+from tasks.gate.rules import EACH, GateRule
+from tasks.rules import Bound, Figure, Z, with_interval
+
+PASS: Final = "pass"  # noqa: S105  (a verdict, no password)
+WARN: Final = "warn"
+FAIL: Final = "fail"
+UNSURE: Final = "not enough evidence"
+NOT_JUDGED: Final = "not judged"
+Verdict = Literal["pass", "warn", "fail", "not enough evidence", "not judged"]
+ALPHA: Final = 0.05
+"""One less the level of the intervals."""
+
+Figures = Mapping[tuple[str, str, str], Figure]
+"""Figures by what they are of, slice and name."""
+Absent = Mapping[str, str]
+"""Why a figure is not there where that is as it should be, by name."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One rule as it was judged on one slice: a row of `gate.parquet`."""
+
+    rule: str
+    verdict: Verdict
+    severity: str
+    figure_of: str
+    slice: str
+    figure: str
+    value: float | None
+    low: float | None
+    high: float | None
+    threshold: float
+    n: int
+    reason: str
+    remedy: str = ""
+
+
+def judge_rule(rule: GateRule, figures: Figures, absent: Absent) -> list[Judged]:
+    """Judge one rule on each of its slices, one row at least.
+
+    Args:
+        rule: the rule.
+        figures: what was measured.
+        absent: why figures are not there that need not be.
+    """
+    there = sorted({part for of, part, _ in figures if of == rule.of and part != ALL_SLICES})
+    parts = there if rule.slices == EACH else list(rule.slices)
+    found = {part: figures.get((rule.of, part, rule.figure)) for part in parts}
+    if not any(found.values()) and (rule.figure in absent or rule.slices == EACH):
+        reason = absent.get(rule.figure, "no prompt of the evaluation belongs to a slice")
+        return [_row(rule, ALL_SLICES, NOT_JUDGED, None, reason)]
+    judged = [figure for figure in found.values() if figure is not None and _is_enough(rule, figure)]
+    return [_judge(rule, part, figure, there, len(judged)) for part, figure in found.items()]
+
+
+def _is_enough(rule: GateRule, figure: Figure) -> bool:
+    return figure.n >= rule.min_n or rule.end == "value"
+
+
+def _judge(rule: GateRule, part: str, figure: Figure | None, there: Sequence[str], slices: int) -> Judged:
+    if figure is None:
+        known = part == ALL_SLICES or part in there
+        reason = (
+            f"{rule.figure} was not measured" if known else f"nothing belongs to the slice {part!r}; there are {', '.join(there) or 'none'}"
+        )
+        return _row(rule, part, UNSURE, None, reason)
+    if not _is_enough(rule, figure):
+        return _row(
+            rule, part, NOT_JUDGED if rule.slices == EACH else UNSURE, figure, f"it rests on {figure.n} where {rule.min_n} are asked for"
+        )
+    if figure.value is None or math.isnan(figure.value):
+        return _row(rule, part, UNSURE, None, f"the figure is undefined on {figure.n}")
+    if rule.end == "value":
+        figure = Figure(figure.value, None, None, figure.n)
+    elif figure.low is None or figure.high is None:
+        return _row(rule, part, UNSURE, figure, f"{with_interval(figure)}: the figure has no interval")
+    else:
+        figure = widened(figure, slices)
+    return _by_bound(rule, part, figure, slices)
+
+
+def _by_bound(rule: GateRule, part: str, figure: Figure, slices: int) -> Judged:
+    bound = rule.nearest(figure)
+    kept = bound.is_kept(bound.end_of(figure, rule.end))
+    beyond = bound.slack(bound.end_of(figure, "value" if rule.end == "value" else "better")) < 0
+    verdict: Verdict = PASS if kept else WARN if rule.severity == "warn" else FAIL if beyond else UNSURE
+    told = with_interval(figure) + (f", widened for {slices} slices" if slices > 1 and rule.end != "value" else "")
+    by = "" if rule.end == "value" else f" by its {rule.end} end"
+    needed = f"; {evidence_needed(figure, bound)}" if verdict == UNSURE else ""
+    reason = f"{told}: {'' if kept else 'not '}{bound}{'' if needed else by}{needed}"
+    return _row(rule, part, verdict, figure, reason, bound.threshold)
+
+
+def widened(figure: Figure, slices: int) -> Figure:
+    """A figure with its 95 % interval widened to the level 1 - 0.05 / slices."""
+    if slices < 2 or figure.value is None or figure.low is None or figure.high is None:
+        return figure
+    wider = NormalDist().inv_cdf(1 - ALPHA / (2 * slices)) / Z
+    low, high = (figure.value + wider * (end - figure.value) for end in (figure.low, figure.high))
+    return Figure(figure.value, low, high, figure.n)
+
+
+def evidence_needed(figure: Figure, bound: Bound) -> str:
+    """How many units would decide it, if the figure stays: the interval's half width shrinks with the root of their number."""
+    half, distance = ((figure.high or 0.0) - (figure.low or 0.0)) / 2, abs((figure.value or 0.0) - bound.threshold)
+    if distance <= half / 100:
+        return "the figure is too near the threshold to say how many prompts would decide it"
+    return f"about {math.ceil(figure.n * (half / distance) ** 2)} prompts instead of {figure.n} would decide it"
+
+
+def _row(rule: GateRule, part: str, verdict: Verdict, figure: Figure | None, reason: str, threshold: float | None = None) -> Judged:
+    told = figure or Figure(None, None, None, 0)
+    bound = rule.bounds[0].threshold if threshold is None else threshold
+    judged = (rule.name, verdict, rule.severity, rule.of, part, rule.figure)
+    return Judged(*judged, told.value, told.low, told.high, bound, told.n, reason, rule.remedy if verdict in (WARN, FAIL, UNSURE) else "")
+
+
+def overall(verdicts: Collection[str]) -> Verdict:
+    """One failed rule fails the gate; else one undecided rule leaves it undecided; else it passes, with warnings or without."""
+    return FAIL if FAIL in verdicts else UNSURE if UNSURE in verdicts else PASS
