@@ -4,7 +4,8 @@
     ├── InputError        a file, row or model directory that was handed in cannot be used
     ├── RecipeError       a recipe, an option or a configuration value is wrong
     ├── StorageError      the disk, the artifact store or the lake could not take or give something
-    │   └── IntegrityError    what is stored differs from what was published
+    │   ├── IntegrityError    what is stored differs from what was published
+    │   └── BusyError         another process has what is wanted, and none waits for it
     └── StageError        a stage (or its worker process) failed while it ran
 
 A message says what is wrong, where (file, row, column, artifact; at most five examples) and what to do about it.
@@ -39,6 +40,10 @@ class StorageError(OvernightError):
 
 class IntegrityError(StorageError):
     """What is stored differs from what was published."""
+
+
+class BusyError(StorageError):
+    """Another process has what is wanted, and none waits for it."""
 
 
 class StageError(OvernightError):

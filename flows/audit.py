@@ -91,6 +91,19 @@ def show_summary(home: Home) -> None:
             _print(console, title, connection.execute(query))
 
 
+def summary_as_markdown(home: Home) -> str:
+    """The same as Markdown, to be put where others than the home's own people may read it: so no annotator is named."""
+    parts = []
+    with opened(home) as connection:
+        for title, query in SUMMARY.items():
+            found = connection.execute(query)
+            names, rows = [name for name, *_ in found.description], found.fetchall()
+            if rows and "annotator" not in names:
+                lines = [names, ["---"] * len(names), *([_shown(value).replace("|", "/") for value in row] for row in rows)]
+                parts += [f"## {title}\n", *(f"| {' | '.join(line)} |" for line in lines), ""]
+    return "\n".join(parts)
+
+
 def show_annotator(home: Home, annotator: str) -> None:
     """Print all about one annotator.
 

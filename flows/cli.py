@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from data_contracts.errors import OvernightError, is_disk_full
-from flows.commands import feedback, models, night, reading, request, retention, versions
+from flows.commands import feedback, models, night, reading, request, retention, service, versions
 from flows.commands.common import FAILURE, INTERRUPTED, USER_ERROR, home_options
+
+INTERRUPTED_TEXT = "overnight: interrupted; run the same command again to go on from here"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,17 +30,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OvernightError as error:
         print(f"overnight: {error}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        print("overnight: interrupted; run the same command again to go on from here", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    except Exception as error:
+    except BaseException as error:
+        if was_interrupted(error):
+            print(INTERRUPTED_TEXT, file=sys.stderr)
+            return INTERRUPTED
         if not is_disk_full(error):
             raise
         print("overnight: the disk is full → free some space and run again; finished stages are kept", file=sys.stderr)
         return USER_ERROR
+
+
+def was_interrupted(error: BaseException | None) -> bool:
+    """Whether an error is an interruption, or what Prefect made of one: the signal may have ended the server that it started, too."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "TerminationSignal":
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"overnight {version('overnight')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     home = home_options()
-    for kind in (night, reading, versions, feedback, request, models, retention):
+    for kind in (night, service, reading, versions, feedback, request, models, retention):
         kind.add(commands, home)
     return parser
 

@@ -1,8 +1,8 @@
 """A night's bookkeeping: what each stage gave, how the night ended, and the record that is kept of it."""
 
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,15 +12,17 @@ from pydantic import BaseModel, Field
 
 from data_contracts.artifact_store import SHORT
 from data_contracts.audit.build import rebuild_audit_database
-from data_contracts.errors import OvernightError
+from data_contracts.errors import BusyError, OvernightError
 from data_contracts.home import Home
 from data_contracts.registry import Registry
+from flows.placement import run_stage
 from flows.recipe import Recipe
+from flows.show import headline_text
 from tasks.data_gate.data_gate import MESSAGE_FILE
 from tasks.data_gate.judging import STOP
 from tasks.decision.promotion import AWAITING, KEPT, PROMOTED
 from tasks.decision.report import report_stage
-from tasks.progress import StageEnded, StageStarted, emit
+from tasks.progress import NightEnded, StageEnded, StageStarted, emit
 from tasks.sources.places import files
 from tasks.stage import StageResult
 
@@ -40,7 +42,7 @@ class NightRecord(BaseModel):
     recipe: str = Field(description="name of the recipe")
     outcome: str = Field(
         description="how it ended: `nothing new`, perhaps with rows that were refused, the registry's decision with the gate's verdict, "
-        "`awaiting approval (gate: pass)`, `stopped by the data gate: RULES`, or `failed in STAGE: REASON`"
+        "`awaiting approval (gate: pass)`, `stopped by the data gate: RULES`, `failed in STAGE: REASON`, or `interrupted in STAGE`"
     )
     advice: str = Field(default="", description="what to do about it, where a person has to do something")
     seconds: float = Field(description="how long it took")
@@ -57,6 +59,20 @@ class NightRecord(BaseModel):
         return any(stage.stage == DATA_GATE and stops(stage) for stage in self.stages)
 
 
+def summary(record: NightRecord) -> str:
+    """A night's record as Markdown."""
+    stages = (
+        f"| {one.stage} | {'reused' if one.reused else 'made'} | `{one.artifact_id[:SHORT]}` | {headline_text(one.headline)} |"
+        for one in record.stages
+    )
+    lines = [f"# {record.outcome}", f"Recipe **{record.recipe}**, night {record.night}, {record.seconds:.0f} seconds.", ""]
+    if record.advice:
+        lines += ["```", record.advice, "```", ""]
+    lines += ["| stage | | artifact | figures |", "|---|---|---|---|", *stages, ""]
+    lines += [f"- {what}: `{path}`" for what, path in (("report", record.report), ("audit database", record.audit_database)) if path]
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True)
 class Before:
     """The nights before, whose feedback was let through: what is new tonight, and what changes are judged against."""
@@ -65,6 +81,24 @@ class Before:
     """The latest night's snapshot; what it did not have is new."""
     qualities: dict[str, StageResult]
     """The quality of each night's feedback, by role."""
+
+
+@contextmanager
+def night_of(home: Home, recipe: str) -> Iterator[None]:
+    """Keep a home from being changed under a night, and other nights of the same recipe out of it, on every machine.
+
+    A holder that died counts no more: at once on this machine, after a while on others (see `data_contracts.sharing.lease`).
+
+    Raises:
+        BusyError: such a night is running.
+    """
+    with home.at_work(), ExitStack() as held:
+        try:
+            held.enter_context(home.share.turn(home.nights / f".{recipe}.lock", wait=False))
+        except BusyError as error:
+            remedy = "wait for its end, or end it: what it finished is kept"
+            raise BusyError(f"a night of the recipe {recipe} is running: {error.what}", where=error.where, remedy=remedy) from error
+        yield
 
 
 def stops(data_gate: StageResult) -> bool:
@@ -110,12 +144,12 @@ class Night:
         label = name or stage.name  # type: ignore[attr-defined]
         emit(StageStarted(label))
         try:
-            result = stage(str(self.home.root), config, **inputs).model_copy(update={"stage": label})
-        except (Exception, KeyboardInterrupt) as error:
+            result = run_stage(self.recipe.run, stage, label, self.home, config, inputs)
+        except BaseException as error:  # Prefect's way of ending a run is no Exception
             self._record_failure(label, error)
             raise
         self.results[label] = result
-        emit(StageEnded(label, result.reused, result.seconds, result.headline))
+        emit(StageEnded(label, result.reused, result.seconds, result.headline, result.kind, result.artifact_id))
         return result
 
     def let_through_before(self, snapshot: StageResult) -> Before:
@@ -184,6 +218,7 @@ class Night:
             audit_database=str(audit_database or ""),
         )
         self.home.share.write(self.home.nights / f"{record.night}.json", record.model_dump_json(indent=2) + "\n")
+        emit(NightEnded(record.night, record.outcome, summary(record)))
         return record
 
     def _advice(self) -> str:
@@ -194,7 +229,7 @@ class Night:
     def _record_failure(self, stage: str, error: BaseException) -> None:
         """Keep a night that ends here, as far as the disk lets us; what failed is raised on in any case."""
         reason = error.what if isinstance(error, OvernightError) else f"{type(error).__name__}: {error}"
-        outcome = f"interrupted in {stage}" if isinstance(error, KeyboardInterrupt) else f"failed in {stage}: {reason}"
+        outcome = f"failed in {stage}: {reason}" if isinstance(error, Exception) else f"interrupted in {stage}"
         with suppress(Exception):  # a full disk, perhaps the very failure that is being recorded
             self.record(outcome.partition("\n")[0])
             rebuild_audit_database(self.home)  # what stopped the night is there to be audited, too

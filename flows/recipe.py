@@ -1,6 +1,7 @@
 """The recipe: one TOML file is one complete run, made of the stages' own configurations."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic_core import ErrorDetails
 
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
+from flows.placement import RunConfig
 from models.configs import EvaluationConfig, RewardModelConfig
 from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
 from models.randomness import derive_seed
@@ -81,6 +83,7 @@ class Recipe(BaseModel):
     gate: GateConfig = Field(default_factory=GateConfig, description="when a policy may ship")
     registry: RegistryConfig = Field(default_factory=RegistryConfig, description="what happens to a policy that passed")
     report: ReportConfig = Field(default_factory=ReportConfig, description="the report")
+    run: RunConfig = Field(default_factory=RunConfig, description="where the stages run, and how long they may take")
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "Recipe":
@@ -112,13 +115,20 @@ class Recipe(BaseModel):
         return {"split": "judge", **judge} if isinstance(judge, dict) else judge
 
 
-def load_recipe(name_or_path: str = DEFAULT_RECIPE, *, data: Path | None = None, overrides: tuple[str, ...] = ()) -> Recipe:
+def load_recipe(
+    name_or_path: str = DEFAULT_RECIPE,
+    *,
+    data: Path | None = None,
+    overrides: tuple[str, ...] = (),
+    changes: Mapping[str, Any] | None = None,
+) -> Recipe:
     """Read a recipe, resolve its paths and derive its seeds.
 
     Args:
         name_or_path: a TOML file, or the name of a recipe that comes with the project.
         data: folder that relative source and model paths are looked up in; by default the recipe's own `data`, or its folder.
         overrides: settings such as `policy.updates=10`, with a TOML value.
+        changes: the same as a tree of settings.
 
     Raises:
         RecipeError: the file cannot be read, or a key or value in it is wrong; the message names the path of the key.
@@ -132,6 +142,7 @@ def load_recipe(name_or_path: str = DEFAULT_RECIPE, *, data: Path | None = None,
         raise RecipeError(f"the recipe is not valid TOML: {error}", where=str(path)) from error
     for override in overrides:
         _override(content, override)
+    _merge(content, changes or {})
     own_data = path.parent / str(content.pop("data", "."))
     _validated(content, path)  # so what follows may rely on the types
     _resolve_paths(content, data or own_data)
@@ -194,6 +205,16 @@ def _override(content: dict[str, Any], setting: str) -> None:
         if not isinstance(content, dict):
             raise RecipeError(f"{key} is not a setting: {parent} has no settings below it", where="--set")
     content[last] = parsed
+
+
+def _merge(content: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """Put a tree of settings over the recipe's content; a list takes the place of a list."""
+    for key, value in changes.items():
+        below = content.get(key)
+        if isinstance(value, Mapping) and isinstance(below, dict):
+            _merge(below, value)
+        else:
+            content[key] = value
 
 
 def _resolve_paths(content: dict[str, Any], base: Path) -> None:

@@ -3,12 +3,14 @@
 import os
 import shutil
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 from data_contracts.errors import StorageError
 from data_contracts.home import Home
 from data_contracts.sharing.share import join
 from flows.console import new_console
+from flows.service.installation import Installation
 
 PREFECT_SETTINGS = {
     "DO_NOT_TRACK": "1",
@@ -51,15 +53,21 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
     console.print("[bold]overnight[/] starting …")
     _configure_prefect(home)
     _sweep_servers(home)
+    from flows.night import night_of
     from flows.nightly import nightly
     from flows.progress_display import ProgressDisplay
     from flows.recipe import load_recipe
+    from tasks.progress import listening
 
     recipe = load_recipe(recipe_name, data=data, overrides=overrides)
     console.print(f"recipe [bold]{recipe.name}[/]{recipe.description and ': '}{recipe.description}", soft_wrap=True)
     for source in recipe.ingest.sources:
         console.print(f"feedback from {source.path}", highlight=False, soft_wrap=True)
-    with home.at_work(), ProgressDisplay(console) as display:
+    with night_of(home, recipe.name), ProgressDisplay(console) as display, ExitStack() as shown:
+        if os.environ.get("PREFECT_API_URL"):
+            from flows.deployments.run_page import RunPage
+
+            shown.enter_context(listening(RunPage(home, recipe.name)))
         record = nightly(recipe, root)
     display.summary(record)
     return record.stopped
@@ -80,6 +88,8 @@ def _configure_prefect(home: Home) -> None:
     """Prefect's settings must stand in the environment before Prefect is imported."""
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
+    if api := Installation(home.root).api:  # a night that is started by hand shows on the same server as the others
+        os.environ.setdefault("PREFECT_API_URL", api)
     os.environ.setdefault("PREFECT_HOME", str(home.prefect))
     home.prefect.mkdir(parents=True, exist_ok=True)
 

@@ -40,10 +40,13 @@ def export(root: Path, version: str, directory: Path) -> None:
 
 def tell(entry: AliasEntry) -> None:
     """Print a decision."""
+    new_console().print(in_words(entry), soft_wrap=True, markup=False)
+
+
+def in_words(entry: AliasEntry) -> str:
+    """A decision on one line."""
     what = f"{DECISIONS[entry.action]} {entry.version_id[:SHORT]}" if entry.action != "moved" else f"{entry.version_id[:SHORT]} is champion"
-    new_console().print(
-        f"{what} (policy {entry.policy_id[:SHORT]}), by {entry.by} at {entry.at}: {entry.reason}", soft_wrap=True, markup=False
-    )
+    return f"{what} (policy {entry.policy_id[:SHORT]}), by {entry.by} at {entry.at}: {entry.reason}"
 
 
 def _decide(decision: Decision, root: Path, version: str, reason: str, by: str) -> AliasEntry:

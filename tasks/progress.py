@@ -32,9 +32,22 @@ class StageEnded:
     reused: bool
     seconds: float
     headline: Mapping[str, object] = field(default_factory=dict)
+    kind: str = ""
+    """Kind of the artifact."""
+    artifact_id: str = ""
 
 
-Event = StageStarted | StageProgress | StageEnded
+@dataclass(frozen=True)
+class NightEnded:
+    """A night ended, well or not, and its record was written."""
+
+    night: str
+    outcome: str
+    summary: str
+    """All of it, as Markdown."""
+
+
+Event = StageStarted | StageProgress | StageEnded | NightEnded
 _listeners: list[Callable[[Event], None]] = []
 
 
@@ -58,6 +71,8 @@ def describe(event: Event) -> str:
     """An event in words."""
     if isinstance(event, StageStarted):
         return f"{event.stage} …"
+    if isinstance(event, NightEnded):
+        return f"night {event.night}: {event.outcome}"
     if isinstance(event, StageEnded):
         return f"{event.stage}: {'reused' if event.reused else 'made'} in {event.seconds:.1f} s"
     figures = " ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in event.figures.items())

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from threading import Event, Thread
 from uuid import uuid4
 
-from data_contracts.errors import StorageError
+from data_contracts.errors import BusyError, StorageError
 from data_contracts.sharing.bucket import Bucket
 
 SILENT = 90.0
@@ -51,7 +51,7 @@ class Lease:
 
     @contextmanager
     def held(self, *, wait: bool) -> Iterator[None]:
-        """Have the lock while the block runs; a `StorageError` where others have it and none waits."""
+        """Have the lock while the block runs; a `BusyError` where others have it and none waits."""
         self._take(wait=wait)
         over = Event()
         beat = Thread(target=self._renew, args=(over,), daemon=True)
@@ -76,7 +76,7 @@ class Lease:
             what = f"{other.who} has the lock {self._key} since {other.since}"
             if not wait:
                 remedy = f"wait for its end; if it was killed, its lock is free {self._silent:.0f} s after"
-                raise StorageError(f"others are at work on this store: {what}", where=self._bucket.url, remedy=remedy)
+                raise BusyError(f"others are at work on this store: {what}", where=self._bucket.url, remedy=remedy)
             if other.id != told:
                 told = other.id
                 print(f"overnight: waiting: {what} on {self._bucket.url}", file=sys.stderr, flush=True)

@@ -11,11 +11,12 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from data_contracts.errors import RecipeError, StorageError
+from data_contracts.errors import BusyError, RecipeError
 from data_contracts.manifest import MANIFEST_NAME, FileEntry, Manifest
 
 STORE_FILE = "overnight-store.json"
@@ -84,7 +85,7 @@ class Share(Protocol):
         ...
 
     def turn(self, lock: Path, *, shared: bool = False, wait: bool = True) -> AbstractContextManager[None]:
-        """Have something to oneself, or with others who share it; a `StorageError` where others have it and none waits."""
+        """Have something to oneself, or with others who share it; a `BusyError` where others have it and none waits."""
         ...
 
 
@@ -206,7 +207,12 @@ class OneMachine:
             try:
                 fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError as error:
-                raise StorageError("another process is at work here", where=str(lock.parent), remedy="wait for its end") from error
+                who = lock.read_text() or "another process"
+                raise BusyError(f"{who} is at work here", where=str(lock.parent), remedy="wait for its end") from error
+            file.truncate(0)
+            if not shared:
+                file.write(f"process {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC")
+                file.flush()
             yield
 
 

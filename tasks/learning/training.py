@@ -1,7 +1,9 @@
 """The learning stages: the base model, the reward model, the policy and its evaluation, each run as a worker process."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,23 @@ LIBRARIES = ("torch", "transformers", "accelerate", "tokenizers", "numpy")
 """Their versions decide what a learning stage makes."""
 LORA_LIBRARIES = ("peft",)
 """The same, where LoRA is used."""
+
+
+class NotMadeError(Exception):
+    """What was only looked for would have to be learned."""
+
+
+_only_what_is_made: ContextVar[bool] = ContextVar("only_what_is_made", default=False)
+
+
+@contextmanager
+def only_what_is_made() -> Iterator[None]:
+    """Learn nothing while the block runs: a stage gives what was made before, or raises `NotMadeError`."""
+    token = _only_what_is_made.set(True)
+    try:
+        yield
+    finally:
+        _only_what_is_made.reset(token)
 
 
 def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Mapping[str, Artifact | None]) -> Made:
@@ -54,6 +73,8 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
         paths = {role: artifact.path for role, artifact in present.items()}
         return run_job(job, config, paths, output, work, log, processes=getattr(config, "processes", 1), on_progress=_forward)
 
+    if _only_what_is_made.get() and home.artifacts.find(kind, identity.id) is None:
+        raise NotMadeError(kind)
     with turn(work):
         made = home.artifacts.make(identity, build)
         shutil.rmtree(work, ignore_errors=True)

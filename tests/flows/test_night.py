@@ -20,7 +20,7 @@ def failing(error: type[BaseException], *arguments: str) -> object:
     def stage(home: str, config: object) -> None:
         raise error(*arguments)
 
-    stage.name = "ingest"  # type: ignore[attr-defined]
+    stage.name, stage.with_options = "ingest", lambda **options: stage  # type: ignore[attr-defined]
     return stage
 
 

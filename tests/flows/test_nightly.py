@@ -14,10 +14,10 @@ import pytest
 
 from data_contracts.registry import Registry
 from tests.data_contracts.audit.questions import questions
+from tests.flows.nights import command, run
 
 pytestmark = pytest.mark.flow
 
-TINY = Path(__file__).parent / "tiny.toml"
 STAGES = (
     "corpus",
     "base model",
@@ -43,16 +43,6 @@ STAGES = (
 )
 
 
-def command(home: Path, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", "flows.cli", "run", "--home", str(home), "--recipe", str(TINY), *arguments]
-
-
-def run(home: Path, *arguments: str, code: int = 0) -> str:
-    result = subprocess.run(command(home, *arguments), capture_output=True, text=True, timeout=600, check=False)
-    assert result.returncode == code, result.stdout + result.stderr
-    return result.stdout
-
-
 def last_night(home: Path) -> dict[str, object]:
     return json.loads(max((home / "nights").glob("*.json")).read_text())
 
@@ -67,13 +57,6 @@ def stages(home: Path) -> dict[str, dict[str, object]]:
 
 def ids_and_digests(home: Path) -> dict[str, tuple[object, object]]:
     return {name: (stage["artifact_id"], stage["digest"]) for name, stage in stages(home).items()}
-
-
-@pytest.fixture(scope="session")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A home in which one night ran without a break, and what that night printed."""
-    home = tmp_path_factory.mktemp("unbroken") / "home"
-    return home, run(home)
 
 
 def test_a_night_ends_with_a_decision_a_report_and_an_audit_database(unbroken: tuple[Path, str]) -> None:

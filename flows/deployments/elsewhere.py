@@ -1,0 +1,132 @@
+"""A learning stage run through its deployment: ids and configuration go there, a stage's result or its error comes back."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+from uuid import UUID
+
+from httpx import HTTPStatusError, TransportError
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterType, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import PrefectException
+from prefect.states import Cancelling
+from pydantic import BaseModel
+
+from data_contracts import errors
+from data_contracts.errors import OvernightError, StageError
+from data_contracts.home import Home
+from tasks.learning.base_model import BUILT_IN, BaseModelConfig
+from tasks.stage import StageResult
+
+LearningStage = Literal["base model", "simulated responses", "reward model", "supervised fine-tuning", "policy", "evaluation"]
+REPLY = "result"
+"""Type of the artifact on the server by which a learning run hands its result or error back."""
+POLL_SECONDS = 2.0
+
+
+def learns(stage: Callable[..., StageResult], config: BaseModel) -> bool:
+    """Whether a stage is one of those that learn; a base model that is only copied or fetched is not."""
+    copied = isinstance(config, BaseModelConfig) and config.source != BUILT_IN
+    return stage.name in get_args(LearningStage) and not copied  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A deployment of the flow `learning`, and how long is waited for it."""
+
+    deployment: str
+    """Its name, as `learning/gpu`."""
+    wait: float
+    """Minutes until a worker must have begun."""
+    limit: float | None
+    """Minutes that the run may then take."""
+
+    def run(
+        self, stage: Callable[..., StageResult], label: str, home: Home, config: BaseModel, inputs: Mapping[str, StageResult | None]
+    ) -> StageResult:
+        """Run a stage there and wait for it; if the night ends before it, it is cancelled.
+
+        Raises:
+            OvernightError: the error that the stage raised there.
+            StageError: the deployment is not there, no worker began, or the run ended otherwise.
+            TimeoutError: it took longer than the limit.
+        """
+        parameters = {
+            "stage": stage.name,  # type: ignore[attr-defined]
+            "config": config.model_dump(mode="json"),
+            "inputs": {role: result and result.artifact_id for role, result in inputs.items()},
+        }
+        started = self._start(label, parameters)
+        with get_client(sync_client=True) as client, _cancelled_if_left(client, started.id):
+            ended = self._wait(client, started.id, label)
+            result = _reply(client, ended, label)
+        home.refresh()  # what was made there may stand in a store
+        return result
+
+    def _start(self, label: str, parameters: dict[str, Any]) -> FlowRun:
+        try:
+            run: Any = run_deployment(self.deployment, parameters=parameters, flow_run_name=label, timeout=0)
+        except (PrefectException, HTTPStatusError) as error:
+            remedy = "deploy it (`prefect deploy --all`), or leave run.learning empty to learn in the night's own process"
+            raise StageError(f"{label} cannot be run through the deployment {self.deployment}: {error}", remedy=remedy) from error
+        return cast(FlowRun, run)
+
+    def _wait(self, client: SyncPrefectClient, run: UUID, label: str) -> FlowRun:
+        """Look at the run until it has ended."""
+        deadline, begun = time.monotonic() + self.wait * 60, False
+        while True:
+            with suppress(TransportError):  # a server that is started anew
+                found = client.read_flow_run(run)
+                if found.state and found.state.is_final():
+                    return found
+                if not begun and found.state and found.state.is_running():
+                    begun, deadline = True, time.monotonic() + self.limit * 60 if self.limit else float("inf")
+            if time.monotonic() > deadline and begun:
+                raise TimeoutError
+            if time.monotonic() > deadline:
+                remedy = "start a worker for its pool (`prefect worker start --pool gpu`), or raise run.worker_wait"
+                raise StageError(f"no worker began {label} through {self.deployment} within {self.wait:g} minutes", remedy=remedy)
+            time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _cancelled_if_left(client: SyncPrefectClient, run: UUID) -> Iterator[None]:
+    """Cancel a run when the block is left by an error, as when the night that waits for it is cancelled itself."""
+    try:
+        yield
+    except BaseException:
+        state = client.read_flow_run(run).state
+        if not (state and state.is_final()):
+            client.set_flow_run_state(run, Cancelling(message="the night that waited for it ended"))
+        raise
+
+
+def reply_of(outcome: StageResult | OvernightError) -> dict[str, Any]:
+    """A stage's result or error as it is handed back; Prefect makes JSON of it."""
+    if isinstance(outcome, StageResult):
+        return {"result": outcome.model_dump(mode="json")}
+    return {"error": {"type": type(outcome).__name__, "what": outcome.what, "where": outcome.where, "remedy": outcome.remedy}}
+
+
+def _reply(client: SyncPrefectClient, run: FlowRun, label: str) -> StageResult:
+    """What a run that has ended handed back."""
+    replies = client.read_artifacts(
+        artifact_filter=ArtifactFilter(type=ArtifactFilterType(any_=[REPLY])),
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
+    )
+    reply = json.loads(str(replies[0].data)) if replies else {}
+    if "result" in reply:
+        return StageResult.model_validate(reply["result"])
+    if "error" in reply:
+        told = reply["error"]
+        kind = getattr(errors, told["type"], StageError)
+        raise kind(told["what"], where=told["where"], remedy=told["remedy"])
+    state = run.state
+    ended = f"{state.name}: {state.message}" if state and state.message else str(state and state.name)
+    remedy = "look at its page on the server, mend the cause and run again: it goes on from its last checkpoint"
+    raise StageError(f"the run of {label} ended as {ended}", where=f"flow run {run.name} ({run.id})", remedy=remedy)

@@ -1,0 +1,75 @@
+"""The flow `learning`: one learning stage, run where the GPUs are, for a night that runs elsewhere."""
+
+from typing import Any, NamedTuple
+
+from prefect import flow
+from prefect.artifacts import Artifact
+from pydantic import TypeAdapter
+
+from data_contracts.errors import OvernightError
+from data_contracts.home import Home
+from flows.deployments.elsewhere import REPLY, LearningStage, reply_of
+from flows.deployments.place import Place
+from flows.deployments.run_page import RunPage
+from flows.recipe import PolicyConfig
+from models.configs import EvaluationConfig, RewardModelConfig
+from models.policy_configs import SFTConfig
+from tasks.learning.base_model import BaseModelConfig, base_model_stage
+from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage, sft_stage
+from tasks.progress import StageEnded, StageStarted, emit, listening
+from tasks.simulation.stages import SimulationConfig, simulated_responses_stage
+from tasks.stage import StageResult
+
+
+class Learning(NamedTuple):
+    """A learning stage's task and the type of its configuration."""
+
+    task: Any
+    config: Any
+
+
+STAGES: dict[LearningStage, Learning] = {
+    "base model": Learning(base_model_stage, BaseModelConfig),
+    "simulated responses": Learning(simulated_responses_stage, SimulationConfig),
+    "reward model": Learning(reward_model_stage, RewardModelConfig),
+    "supervised fine-tuning": Learning(sft_stage, SFTConfig),
+    "policy": Learning(policy_stage, PolicyConfig),
+    "evaluation": Learning(evaluation_stage, EvaluationConfig),
+}
+
+
+@flow(name="learning")
+def learning(
+    stage: LearningStage,
+    config: dict[str, Any],
+    inputs: dict[str, str | None],
+) -> None:
+    """Run one learning stage on this machine and hand its result back to the night that asked for it; nights start this by themselves.
+
+    Args:
+        stage: name of the stage.
+        config: its resolved configuration.
+        inputs: ids of the artifacts that it starts from, by role.
+    """
+    home = Place.from_environment().home
+    try:
+        with home.at_work(), listening(RunPage(home, "learning")):
+            result = _run(home, stage, config, inputs)
+    except OvernightError as error:
+        _hand_back(error)
+        raise
+    _hand_back(result)
+
+
+def _run(home: Home, name: LearningStage, config: dict[str, Any], inputs: dict[str, str | None]) -> StageResult:
+    """The stage itself, as the night would run it in its own process."""
+    of = STAGES[name]
+    given = {role: id_ and StageResult.of(role, home.artifacts.open(id_), reused=True) for role, id_ in inputs.items()}
+    emit(StageStarted(name))
+    result: StageResult = of.task(str(home.root), TypeAdapter(of.config).validate_python(config), **given)
+    emit(StageEnded(name, result.reused, result.seconds, result.headline, result.kind, result.artifact_id))
+    return result
+
+
+def _hand_back(outcome: StageResult | OvernightError) -> None:
+    Artifact(type=REPLY, description="what the stage gave, for the night that asked for it", data=reply_of(outcome)).create()

@@ -1,0 +1,170 @@
+"""`overnight up` and `overnight down`: Prefect's server, its pools, the deployments and a worker for each pool, on this machine alone."""
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_contracts.errors import InputError, StageError
+from data_contracts.sharing.share import write_whole
+from flows.service.api import SEEN_SECONDS, answers, has_pool, silence
+from flows.service.processes import Processes
+
+PROJECT = Path(__file__).parents[2]
+PREFECT_FILE = PROJECT / "prefect.yaml"
+HOST, PORT = "127.0.0.1", 4200
+SERVER = "server"
+POOLS = {"cpu": 4, "gpu": 1}
+"""Pools of the deployments, and how many runs their worker takes at once: a night waits in `cpu` while it learns in `gpu`."""
+START_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What runs for one home."""
+
+    root: Path
+    """The home."""
+
+    @property
+    def folder(self) -> Path:
+        """Prefect's own home, the logs, and what is known of the processes."""
+        return self.root / "service"
+
+    @property
+    def processes(self) -> Processes:
+        """Server and workers."""
+        return Processes(self.folder)
+
+    @property
+    def address(self) -> str | None:
+        """Address of the server's pages, where it was ever started."""
+        file = self.folder / "address"
+        return file.read_text().strip() if file.exists() else None
+
+    @property
+    def api(self) -> str | None:
+        """Address of the server's API while the server runs, or None."""
+        return f"{self.address}/api" if SERVER in self.processes.running() else None
+
+    def environment(self, address: str) -> dict[str, str]:
+        """The environment of server and workers; recipes, data and store are those of whoever starts them."""
+        own = {
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_API_URL": f"{address}/api",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "GX_ANALYTICS_ENABLED": "false",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "OVERNIGHT_HOME": str(self.root),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH")))),
+            "PYTHONSAFEPATH": "1",
+        }
+        if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+            own["PREFECT_API_AUTH_STRING"] = password
+        return {**os.environ, **own}
+
+
+def up(installation: Installation, port: int | None, say: Callable[[str], None]) -> str:
+    """Have everything running; what runs already is left as it is.
+
+    Args:
+        installation: what runs for a home.
+        port: port of the server, where it is to be started; by default the one it had, or else `PORT`.
+        say: told what is done.
+
+    Returns:
+        Address of the server's pages.
+
+    Raises:
+        InputError: the port is taken, or there is no `prefect.yaml`.
+        StageError: server or deployments failed; the message quotes the end of the log.
+    """
+    if not PREFECT_FILE.exists():
+        raise InputError("there is no prefect.yaml", where=str(PROJECT), remedy="run it from a checkout: pip install --editable .")
+    address, environment = _serve(installation, port, say)
+    _deploy(installation, environment, say)
+    running = installation.processes.running()
+    for pool, limit in POOLS.items():
+        if f"{pool} worker" not in running:
+            say(f"starting a worker for the pool {pool}")
+            command = _prefect("worker", "start", "--pool", pool, "--type", "process", "--limit", str(limit), "--name", f"{pool}-1")
+            installation.processes.start(f"{pool} worker", command, environment)
+    for pool in POOLS:
+        _await(installation.processes, f"{pool} worker", lambda pool=pool: silence(f"{address}/api", pool) < SEEN_SECONDS)  # type: ignore[misc]
+    return address
+
+
+def down(installation: Installation) -> list[str]:
+    """Stop what `up` started, the workers first so that running nights can still say how they ended; gives what was stopped."""
+    processes = installation.processes
+    return [what for what in (*(f"{pool} worker" for pool in POOLS), SERVER) if processes.stop(what)]
+
+
+def _prefect(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "prefect", *arguments]
+
+
+def _serve(installation: Installation, port: int | None, say: Callable[[str], None]) -> tuple[str, dict[str, str]]:
+    """The server's address and the environment that leads to it, once it answers."""
+    processes = installation.processes
+    if SERVER in processes.running() and installation.address:
+        return installation.address, installation.environment(installation.address)
+    port = port or int((installation.address or f":{PORT}").rpartition(":")[2])
+    address = f"http://{HOST}:{port}"
+    if installation.address not in (None, address):
+        down(installation)  # workers of the old address
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise InputError(f"port {port} is taken", where=address, remedy="give another one: --port") from error
+    say("starting Prefect's server")
+    write_whole(installation.folder / "address", address + "\n")
+    environment = installation.environment(address)
+    processes.start(SERVER, _prefect("server", "start", "--host", HOST, "--port", str(port)), environment)
+    _await(processes, SERVER, lambda: answers(f"{address}/api"))
+    return address, environment
+
+
+def _await(processes: Processes, what: str, there: Callable[[], bool]) -> None:
+    """Wait for a process that was started to be there; a `StageError` when it ends or takes too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while not there():
+        if what not in processes.running():
+            raise processes.failure(what, "ended")
+        if time.monotonic() > deadline:
+            raise processes.failure(what, f"was not there within {START_SECONDS:.0f} seconds")
+        time.sleep(0.5)
+
+
+def _deploy(installation: Installation, environment: dict[str, str], say: Callable[[str], None]) -> None:
+    """Make pools and deployments, unless these very ones are there: what was changed on the server since then stays."""
+    mark, version = installation.folder / "deployed", _version()
+    if mark.exists() and mark.read_text().strip() == version:
+        return
+    for pool in POOLS:
+        if not has_pool(environment["PREFECT_API_URL"], pool):
+            _run(_prefect("work-pool", "create", pool, "--type", "process"), environment)
+    say("deploying the flows")
+    _run(_prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)), environment)
+    write_whole(mark, version + "\n")
+
+
+def _version() -> str:
+    """Changes with the deployments and with the source that their forms are drawn from."""
+    sources = [PREFECT_FILE, *sorted(path for folder in ("flows", "tasks", "models") for path in (PROJECT / folder).rglob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = "\n  ".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise StageError(f"`prefect {' '.join(command[3:])}` failed:\n  {said}\n", remedy="mend the cause and run `overnight up` again")
