@@ -20,7 +20,7 @@ from data_contracts.manifest import list_files
 from data_contracts.records import MESSAGES
 from models.configs import PretrainConfig, RewardModelConfig
 from models.lifeline import alive, family, name_of
-from models.policy_configs import PPOConfig
+from models.policy_configs import DPOConfig
 from models.progress import DISK_FULL
 from tasks.learning.worker import job_error, launch, run_job, running, sweep, turn
 
@@ -219,7 +219,7 @@ def test_leaving_the_block_ends_launcher_and_ranks(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_job_that_runs_in_one_process_says_so_when_asked_for_two(tmp_path: Path, corpus: Path) -> None:
     with pytest.raises(RecipeError, match="one process"):
-        run(tmp_path, PPOConfig(), job="train_policy", processes=2)
+        run(tmp_path, DPOConfig(), job="train_dpo", processes=2)
 
 
 @pytest.mark.slow
