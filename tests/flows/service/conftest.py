@@ -19,7 +19,7 @@ def installed(unbroken: tuple[Path, str], tmp_path_factory: pytest.TempPathFacto
     port = str(free_port())
     up = ("up", "--home", str(home), "--port", port, "--recipe", "tiny", "--recipes", str(recipes))
     try:
-        done = overnight(*up)
+        done = overnight(*up, env={"PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "10"})  # a schedule that a test adds is seen in time
         assert done.returncode == 0, done.stdout + done.stderr
         yield Installed(home, f"http://127.0.0.1:{port}")
     finally:

@@ -78,7 +78,9 @@ def test_a_killed_night_is_crashed_and_the_scheduled_one_goes_on(installed: Inst
     assert installed.wait(run)["state_type"] == "CRASHED"
     assert not alive(job)
     schedules = f"/deployments/{installed.deployment('nightly/nightly')['id']}/schedules"
-    soon = datetime.now(ZoneInfo("Asia/Kolkata")) + timedelta(seconds=65)  # the scheduler looks every few seconds
+    soon = datetime.now(ZoneInfo("Asia/Kolkata")) + timedelta(
+        seconds=85
+    )  # 25 s to the full minute at least: the scheduler looks every 10 s
     cron = {"cron": f"{soon.minute} {soon.hour} * * *", "timezone": "Asia/Kolkata"}
     (made,) = installed.ask("POST", schedules, [{"schedule": cron, "active": True, "parameters": {"changes": changes}}])
     n, deadline = len(installed.nights()), time.monotonic() + 600
