@@ -356,20 +356,46 @@ SAMPLE = RecordKind(
 
 POLICY_SAMPLE = RecordKind(
     "policy sample",
-    grain="one row per response of a policy, as it was kept, to a validation prompt of its training",
-    key=("prompt_id",),
+    grain="one row per response of a policy in training to a validation prompt, each time that it was validated",
+    key=("at", "prompt_id"),
     columns=(
+        Column("at", INT, "when: an update of PPO or a step of DPO; 0 is before the first"),
+        Column("kept", pa.bool_(), "whether the policy was kept as it was then"),
         Column("prompt_id", TEXT, "hash of the prompt's messages"),
         Column("slice", TEXT, "named part of the data, such as a domain"),
         Column("prompt", MESSAGES, "the prompt's messages"),
         Column("response", TEXT, "text of the response"),
         Column("n_tokens", INT, "tokens of the response, the end token included"),
         Column("ended", pa.bool_(), "whether the response ended by itself within the length limit"),
-        Column("score", FLOAT, "what the policy is rewarded for: the sum of its terms, without any penalty for a missing end"),
+        Column(
+            "score",
+            FLOAT,
+            "what the policy is rewarded for: the sum of its terms, without any penalty for a missing end; null for DPO, which has none",
+            nullable=True,
+        ),
         Column("terms", TERMS, "each term's part of the score, its weight and clip included, by `term`"),
-        Column("disagreement", FLOAT, "standard deviation of the score between the members of the reward model; 0 where there is one"),
+        Column(
+            "disagreement",
+            FLOAT,
+            "standard deviation of the score between the members of the reward model; 0 where there is one, null where there is no score",
+            nullable=True,
+        ),
         Column("judge_score", FLOAT, "the held-out judge's score"),
         Column("kl_k1", FLOAT, "sum over tokens of logprob minus reference logprob, in nats"),
+    ),
+)
+
+TRUE_CURVE = RecordKind(
+    "true curve",
+    grain="one row per state of the policy in training that was validated, in the simulated world",
+    key=("at",),
+    columns=(
+        Column("at", INT, "when: an update of PPO or a step of DPO; 0 is before the first"),
+        Column("kl_k1", FLOAT, "mean over the validation prompts of the KL from the reference, in nats per response"),
+        Column("score", FLOAT, "mean of what the policy is rewarded for; null for DPO", nullable=True),
+        Column("judge_score", FLOAT, "mean of the held-out judge's scores"),
+        Column("true_reward", FLOAT, "mean true reward"),
+        Column("n", INT, "prompts"),
     ),
 )
 
@@ -645,6 +671,7 @@ RECORD_KINDS = (
     HELD_OUT_TEXT,
     SAMPLE,
     POLICY_SAMPLE,
+    TRUE_CURVE,
     FIGURE,
     QUALITY_FIGURE,
     ANNOTATOR,

@@ -69,6 +69,7 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     gate = run(gate_stage, recipe.gate, reward_model=reward_model, judge=judge, policy=policy, evaluation=evaluation)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
     said = {"aggregation": aggregation, "preferences": preferences}
-    truth = run(simulated_truth_stage, world, evaluation=evaluation, feedback=feedback, quality=quality, **said) if world else None
+    known = {"evaluation": evaluation, "policy": policy, "feedback": feedback, "quality": quality}
+    truth = run(simulated_truth_stage, world, **known, **said) if world else None
     made = {"reward_model": reward_model, "judge": judge, "policy": policy, "evaluation": evaluation, "truth": truth}
     return night.close(**data, **said, **made, gate=gate, version=version, simulated=feedback)

@@ -31,6 +31,7 @@ from data_contracts.records import (
     RULE,
     SAMPLE,
     TEXT,
+    TRUE_CURVE,
     Column,
     RecordKind,
 )
@@ -74,6 +75,7 @@ STAGE_TABLES = (
     StageTable("held_out_texts", "held_out_texts", "texts.parquet", HELD_OUT_TEXT, large=True),
     StageTable("gates", "gate", "gate.parquet", RULE),
     StageTable("simulated_truth", "simulated_truth", "truth.parquet", FIGURE),
+    StageTable("simulated_curve", "simulated_truth", "curve.parquet", TRUE_CURVE),
 )
 
 

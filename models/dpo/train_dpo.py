@@ -25,7 +25,7 @@ from models.policy_configs import DPOConfig
 from models.ppo.ppo_update import mean_kl
 from models.ppo.rollout import Actors
 from models.ppo.scoring import Scorer
-from models.ppo.selection import Best, sample_validation
+from models.ppo.selection import Best, sample_rows, sample_validation, write_samples
 from models.progress import Progress
 from models.reward.preference_data import FILE_NAME
 from models.reward.reward_model import load_reward_model
@@ -51,10 +51,12 @@ class Standing:
     steps: int = 0
     best: Best = field(default_factory=Best)
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, object]] = field(default_factory=list)
+    """The responses to the validation prompts, at every validation: rows of the record `policy sample`, but for `kept`."""
 
 
 def run(job: Job[DPOConfig]) -> Headline:
-    """Train a policy; writes `model/` and `metrics.jsonl`.
+    """Train a policy; writes `model/`, `metrics.jsonl` and, with validation prompts, `samples.parquet`.
 
     Inputs: `base_model` (start and reference), `judge` (a held-out reward model), `prompts` (preferences, with their prompts).
     """
@@ -66,6 +68,7 @@ def run(job: Job[DPOConfig]) -> Headline:
     standing = training.run()
     save_language_model(ground.actors.policy, ground.actors.tokenizer, job.output / "model")
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
+    write_samples(job.output / "samples.parquet", standing.samples, standing.best)
     return {
         **_gains(standing),
         "steps": standing.steps,
@@ -146,6 +149,8 @@ class Training:
         rollout = sample_validation(ground.actors, ground.judge, ground.validation, config, microbatch_size=size)
         score, kl = float(rollout.scores.mean()), float(mean_kl(rollout))
         standing.best.consider(self.policy, standing.steps, score, kl_k1=kl, budget=config.kl_stop)
+        judged = sample_rows(standing.steps, ground.validation, rollout, rollout.scores)
+        standing.samples += [row | {"score": None, "disagreement": None, "terms": []} for row in judged]
         if kl > config.kl_stop:
             self.progress.note(f"stopped after {standing.steps} steps: a KL of {kl:.1f} nats per response is above kl_stop")
         return {"validation_judge_score": score, "validation_kl_k1": kl}
@@ -159,7 +164,7 @@ class Training:
 
     def _save(self) -> None:
         guard = [self.guard.skipped, self.guard.in_a_row]
-        state = {"best": self.standing.best.state(), "metrics": self.standing.metrics, "guard": guard}
+        state = {"best": self.standing.best.state(), "metrics": self.standing.metrics, "samples": self.standing.samples, "guard": guard}
         self.checkpoints.save(self.standing.steps, self._parts(), state)
 
     def _resume(self) -> Standing:
@@ -168,7 +173,7 @@ class Training:
         if found is not None:
             self.standing.steps, state = found
             self.standing.best.restore(state["best"])
-            self.standing.metrics = state["metrics"]
+            self.standing.metrics, self.standing.samples = state["metrics"], state["samples"]
             self.guard.skipped, self.guard.in_a_row = state["guard"]
             self.progress.note(f"going on from the checkpoint of step {self.standing.steps}")
         return self.standing

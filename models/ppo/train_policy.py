@@ -9,10 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import pyarrow.parquet as pq
 from accelerate import Accelerator
 
-from data_contracts.records import POLICY_SAMPLE
 from models.checkpoint import Checkpoints, Part
 from models.job import Headline, Job
 from models.language.language_model import save_language_model
@@ -26,7 +24,7 @@ from models.ppo.ppo_math import AdaptiveKLController
 from models.ppo.ppo_update import learn, make_lesson, mean_kl, update_figures
 from models.ppo.rollout import Rollout, collect_rollout
 from models.ppo.scoring import score_together
-from models.ppo.selection import Best, sample_rows, sample_validation
+from models.ppo.selection import Best, sample_rows, sample_validation, write_samples
 from models.ppo.trainees.learner import Learner
 from models.progress import Progress
 from models.randomness import derive_seed
@@ -44,7 +42,7 @@ class Standing:
     metrics: list[Metrics] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
     samples: list[dict[str, object]] = field(default_factory=list)
-    """The best update's responses to the validation prompts: rows of the record `policy sample`."""
+    """The responses to the validation prompts, at every validation: rows of the record `policy sample`, but for `kept`."""
 
     @property
     def is_stopped(self) -> bool:
@@ -80,8 +78,7 @@ def run(job: Job[PPOConfig]) -> Headline:
     save_language_model(policy.merged(), ground.actors.tokenizer, job.output / "model")
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
     write_metrics(job.output / "alarms.jsonl", [alarm._asdict() for alarm in standing.alarms])
-    if standing.samples:
-        pq.write_table(POLICY_SAMPLE.table(standing.samples), job.output / "samples.parquet")
+    write_samples(job.output / "samples.parquet", standing.samples, standing.best)
     return {
         **_gains(standing),
         "updates": standing.updates,
@@ -163,8 +160,8 @@ def _validate(learner: Learner, ground: Ground, standing: Standing, config: PPOC
     messages = [prompt.messages for prompt in ground.validation.prompts]
     judged = score_together(ground.judge, messages, rollout.text, name="the held-out judge")
     found = Validation(float(judged.mean()), float(rollout.scores.mean()), float(mean_kl(rollout)))
-    if standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop):
-        standing.samples = sample_rows(ground.validation, rollout, judged)
+    standing.best.consider(learner.policy.model, standing.updates, found.judge_score, kl_k1=found.kl_k1, budget=config.kl_stop)
+    standing.samples += sample_rows(standing.updates, ground.validation, rollout, judged)
     return {f"validation_{name}": value for name, value in found._asdict().items()}
 
 

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from models.evaluation.overoptimization import Curve
 
 INK, BLUE, ORANGE, GREEN = "#7d8590", "#3b82f6", "#f59e0b", "#10b981"
+GAINS = {
+    "score": (BLUE, "reward model"),
+    "judge_score": (GREEN, "held-out judge"),
+    "true_reward": (ORANGE, "true reward (simulated)"),
+}
+"""Who says what was gained: colour and label."""
 STYLE: Any = {
     "svg.hashsalt": "overnight",
     "svg.fonttype": "none",
@@ -100,9 +106,12 @@ def training_plot(metrics: Sequence[dict[str, Any]]) -> str:
 
 
 def overoptimization_plot(found: Mapping[str, Sequence[tuple[float, float]]], curves: "Mapping[str, Curve]") -> str:
-    """Gains (KL, gain) over the root of the KL, by reward model (`score`) and held-out judge (`judge_score`), with fitted curves."""
+    """Gains (KL, gain) over the root of the KL, by reward model (`score`), held-out judge (`judge_score`) and the simulated world's truth
+    (`true_reward`), with fitted curves."""
     figure, axes = _figure(7.0, 3.0)
-    for name, color, label in (("score", BLUE, "reward model"), ("judge_score", GREEN, "held-out judge")):
+    for name, (color, label) in GAINS.items():
+        if name not in found:
+            continue
         axes.plot([kl**0.5 for kl, _ in found[name]], [gain for _, gain in found[name]], "o", color=color, label=label)
         if name in curves:
             furthest = max(kl for kl, _ in found[name])

@@ -14,7 +14,7 @@ from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, file_hash, library_versions, pinned_config
 from data_contracts.records import ALL_SLICES
-from models.evaluation.overoptimization import FITTED, fitted, points
+from models.evaluation.overoptimization import FITTED, KL, fitted, points
 from tasks.decision.plots import (
     interval_plot,
     overoptimization_plot,
@@ -124,6 +124,7 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "samples": pl.read_parquet(artifacts["evaluation"].file("samples.parquet")),
         "reward": pl.read_parquet(artifacts["reward_model"].file("figures.parquet")).filter(pl.col("split") == "test"),
         "truth": pl.read_parquet(artifacts["truth"].file("truth.parquet")) if "truth" in artifacts else pl.DataFrame(),
+        "curve": pl.read_parquet(artifacts["truth"].file("curve.parquet")) if "truth" in artifacts else pl.DataFrame(),
     }
     policy = artifacts["policy"]
     metrics, figures = json_lines(policy, "metrics.jsonl"), tables["evaluation"].to_dicts()
@@ -143,7 +144,7 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "examples": examples(tables["samples"], config.examples_per_slice),
         "yardsticks": [row for row in figures if _is_yardstick(row)],
         "fooled": widest_gaps(tables["samples"], config.gap_examples),
-        "plots": model_plots(tables, metrics) | overoptimization_plots(metrics),
+        "plots": model_plots(tables, metrics) | overoptimization_plots(metrics, tables["curve"]),
     }
 
 
@@ -151,10 +152,16 @@ def _is_yardstick(row: dict[str, Any]) -> bool:
     return row["slice"] == ALL_SLICES and str(row["figure"]).startswith(YARDSTICKS)
 
 
-def overoptimization_plots(metrics: list[dict[str, Any]]) -> dict[str, str]:
-    """What the reward model and the held-out judge say was gained, over the root of the KL; nothing where too few states were validated."""
+def overoptimization_plots(metrics: list[dict[str, Any]], true_curve: pl.DataFrame) -> dict[str, str]:
+    """What the reward model and the held-out judge say was gained, over the root of the KL; nothing where too few states were validated.
+
+    In the simulated world the true reward is drawn beside them.
+    """
     found = {name: points(metrics, column) for name, column in FITTED.items()}
     curves = {name: curve for name, known in found.items() if (curve := fitted(known)) is not None}
+    if not true_curve.is_empty():
+        truth = true_curve.rename({"kl_k1": KL}).to_dicts()
+        found["true_reward"] = points(truth, "true_reward")
     return {"overoptimization": overoptimization_plot(found, curves)} if curves else {}
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 from scipy.stats import spearmanr
 
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions
-from data_contracts.records import ALL_SLICES
+from data_contracts.records import ALL_SLICES, TRUE_CURVE
 from models.evaluation.intervals import Interval, bootstrap_interval
 from tasks.simulation.calibration import calibration_figures
 from tasks.simulation.stages import SimulationConfig
@@ -31,7 +32,7 @@ def measure_truth(home: Home, config: SimulationConfig, **inputs: Artifact) -> M
     Args:
         home: the installation.
         config: the simulated world.
-        inputs: `evaluation`, `feedback`, `quality`, `aggregation` and `preferences`.
+        inputs: `evaluation`, `policy`, `feedback`, `quality`, `aggregation` and `preferences`.
     """
     identity = Identity(
         kind="simulated_truth",
@@ -58,6 +59,7 @@ def _write_truth(directory: Path, seed: int, inputs: dict[str, Artifact]) -> Hea
     samples.select("prompt_id", "model", "slice", "score", "judge_score", "true_reward").write_parquet(directory / "samples.parquet")
     pl.DataFrame(figures).write_parquet(directory / "truth.parquet")
     reliability.write_parquet(directory / "annotators.parquet")
+    pq.write_table(TRUE_CURVE.table(training_curve(inputs["policy"])), directory / "curve.parquet")
     gain = next(row for row in figures if row["figure"] == "true_reward_gain" and row["slice"] == ALL_SLICES)
     return {
         "true_reward_gain": gain["value"],
@@ -68,9 +70,18 @@ def _write_truth(directory: Path, seed: int, inputs: dict[str, Artifact]) -> Hea
 
 
 def with_true_reward(samples: pl.DataFrame) -> pl.DataFrame:
-    """Samples of an evaluation with their true reward beside them."""
+    """Samples of an evaluation or of a training with their true reward beside them."""
     values = [true_reward(row["prompt"][0]["content"], row["response"]) for row in samples.iter_rows(named=True)]
     return samples.with_columns(pl.Series("true_reward", values, dtype=pl.Float64))
+
+
+def training_curve(policy: Artifact) -> list[dict[str, Any]]:
+    """Rows of the record `true curve`: true reward beside the scores that training saw, at every validation; none without validation."""
+    if "samples.parquet" not in {entry.path for entry in policy.manifest.present_files}:
+        return []
+    samples = with_true_reward(pl.read_parquet(policy.file("samples.parquet")))
+    means = pl.col("kl_k1", "score", "judge_score", "true_reward").mean()
+    return samples.group_by("at").agg(means, n=pl.len()).sort("at").to_dicts()
 
 
 def reward_figures(samples: pl.DataFrame, seed: int) -> list[dict[str, Any]]:

@@ -45,7 +45,16 @@ KEYS = (
 )
 EMPTY = {
     name
-    for table in ("contamination", "evaluation_sets", "expectations", "evaluation", "samples", "policy_samples", "simulated_truth")
+    for table in (
+        "contamination",
+        "evaluation_sets",
+        "expectations",
+        "evaluation",
+        "samples",
+        "policy_samples",
+        "simulated_truth",
+        "simulated_curve",
+    )
     for name in (table, f"all_{table}")
 } | {
     "tombstones",

@@ -207,6 +207,12 @@ def test_the_job_writes_a_model_and_a_line_per_step(chat_model: Path, tmp_path: 
     best = rows[int(str(headline["best_step"]))]
     assert headline["judge_gain"] == pytest.approx(best["validation_judge_score"] - rows[0]["validation_judge_score"])
     load_language_model(first.output / "model")
+    samples = pq.read_table(first.output / "samples.parquet").to_pylist()
+    assert {row["at"] for row in samples if row["kept"]} == {headline["best_step"]}
+    for row in rows:
+        judged = [sample["judge_score"] for sample in samples if sample["at"] == row["step"]]
+        assert len(judged) == (4 if "validation_judge_score" in row else 0)
+        assert not judged or sum(judged) / 4 == pytest.approx(row["validation_judge_score"], abs=1e-5)
     assert run(again) == headline
     assert list_files(first.output) == list_files(again.output)
 

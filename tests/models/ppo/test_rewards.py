@@ -160,9 +160,12 @@ def test_every_term_is_logged_and_stands_in_the_samples(chat_model: Path, tmp_pa
         assert row["term_reward_model"] + row["term_length_cap"] == pytest.approx(row["score"], abs=1e-5)
     table = pq.read_table(job.output / "samples.parquet")
     assert table.schema.equals(POLICY_SAMPLE.schema)
-    samples = table.to_pylist()
-    assert len(samples) == 4
-    for sample in samples:
+    validated = [row["update"] for row in rows if row.get("validation_judge_score") is not None]
+    assert sorted(set(table["at"].to_pylist())) == validated
+    assert table.num_rows == 4 * len(validated) > 4
+    samples = [row for row in table.to_pylist() if row["kept"]]
+    assert [row["at"] for row in samples] == [best] * 4
+    for sample in table.to_pylist():
         parts = {part["term"]: part["score"] for part in sample["terms"]}
         assert sum(parts.values()) == pytest.approx(sample["score"], abs=1e-5)
         assert parts["length_cap"] == pytest.approx(-0.5 * max(0, len(sample["response"].split()) - 1))

@@ -4,7 +4,7 @@ import re
 
 import polars as pl
 
-from tasks.decision.plots import reliability_plot, timeline_plot
+from tasks.decision.plots import overoptimization_plot, reliability_plot, timeline_plot
 from tasks.decision.report import days_with
 
 
@@ -47,3 +47,9 @@ def test_the_reliability_plot_stands_bins_without_an_interval_and_is_always_the_
     assert svg == reliability_plot(rows)
     assert 'aria-label="reliability' in svg
     assert "observed" in svg
+
+
+def test_the_true_reward_is_drawn_beside_the_scores_where_it_is_known() -> None:
+    gains = {name: [(1.0, 0.5), (4.0, 0.8)] for name in ("score", "judge_score")}
+    assert "true reward" not in overoptimization_plot(gains, {})
+    assert "true reward (simulated)" in overoptimization_plot({**gains, "true_reward": [(1.0, 0.4)]}, {})
