@@ -25,6 +25,7 @@ PLUMBING = frozenset(
         "models.configs",
         "models.jobs",
         "models.lifeline",
+        "models.measure_configs",
         "models.policy_configs",
         "models.progress",
         "models.reward_terms",

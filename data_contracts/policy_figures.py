@@ -1,6 +1,6 @@
 """What a policy's gate may judge: the figures of the evaluation, of the reward models, and of the policy's training, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 OPPONENTS = {"reference": "the base model", "champion": "the champion"}
 ALONE = {
@@ -54,6 +54,16 @@ EVALUATION_FIGURES: Mapping[str, str] = {
     **BEST_OF,
 }
 """Every figure of an evaluation by name."""
+BY = "_by_"
+"""Stands in the figures of a recipe's judges before the judge's name."""
+BY_JUDGE = {
+    "win_rate": "share of prompts on which it prefers the policy in both orders; a tie, or a disagreement of the orders, counts half",
+    "tie_share": "share of prompts on which it calls a tie or the orders disagree",
+    "position_inconsistent_share": "share of prompts on which it prefers the same place in both orders, whichever response stands there",
+    "first_preferred_share": "share of its decided answers that are for the response which stood first; one half is no position bias",
+    "unanswered_share": "share of prompts without a verdict in one order or in both; the other figures leave them out",
+}
+"""Of the policy against another model by a judge, as `win_rate_reference_by_NAME`."""
 REWARD_MODEL_FIGURES: Mapping[str, str] = {
     "accuracy": "share of decided pairs that are ordered right",
     "log_loss": "mean loss of the probabilities, in nats",
@@ -97,3 +107,10 @@ FIGURES_OF: Mapping[str, Mapping[str, str]] = {
     "training": TRAINING_FIGURES,
 }
 """What a rule of the gate may look at, by what it is a figure of."""
+
+
+def figures_by_judge(judge: str, opponents: Iterable[str] = tuple(OPPONENTS)) -> dict[str, str]:
+    """The figures of a recipe's judge, by name, against these models."""
+    return {
+        f"{name}_{other}{BY}{judge}": f"{meaning}; against {OPPONENTS[other]}" for other in opponents for name, meaning in BY_JUDGE.items()
+    }

@@ -424,6 +424,31 @@ FIGURE = RecordKind(
     ),
 )
 
+VERDICT = RecordKind(
+    "verdict",
+    grain="one row per judge of the recipe, pair of responses to one prompt of the evaluation, and order in which it was shown them",
+    key=("judge", "opponent", "prompt_id", "presented_first"),
+    columns=(
+        Column("judge", TEXT, "name of the judge in the recipe"),
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("slice", TEXT, "named part of the data, such as a domain"),
+        Column("opponent", TEXT, "whose response the policy's was compared with", allowed=("reference", "champion")),
+        Column("presented_first", TEXT, "whose response stood first", allowed=("policy", "opponent")),
+        Column(
+            "verdict", TEXT, "whose is the better one; null where the judge gave none", nullable=True, allowed=("policy", "opponent", "tie")
+        ),
+        Column(
+            "probability_first",
+            FLOAT,
+            "probability of the answer for the first one over that for the second; null where the verdict was read from text",
+            nullable=True,
+        ),
+        Column("reply", TEXT, "what the judge wrote; empty where the verdict was read from probabilities"),
+        Column("attempts", INT, "how often it was asked; 0 where both responses are the same text, which is a tie"),
+        Column("failure", TEXT, "why there is no reply; empty where there is one"),
+    ),
+)
+
 QUALITY_FIGURE = RecordKind(
     "quality_figure",
     grain="one row per figure of feedback quality, kind of slice and slice",
@@ -673,6 +698,7 @@ RECORD_KINDS = (
     POLICY_SAMPLE,
     TRUE_CURVE,
     FIGURE,
+    VERDICT,
     QUALITY_FIGURE,
     ANNOTATOR,
     ANNOTATOR_PAIR,

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic_core import ErrorDetails
 
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
+from data_contracts.policy_figures import BY, figures_by_judge
 from flows.placement import RunConfig
 from models.configs import EvaluationConfig, RewardModelConfig
+from models.measure_configs import MeasuresConfig
 from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
 from models.randomness import derive_seed
 from tasks.data_gate.rules import DataGateConfig
@@ -77,6 +79,7 @@ class Recipe(BaseModel):
     )
     policy: PolicyConfig = Field(default_factory=PPOConfig, description="how the policy is trained")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="how the policy is evaluated")
+    measures: MeasuresConfig = Field(default_factory=MeasuresConfig, description="what else is measured of the evaluation's responses")
     held_out_texts: HeldOutTextsConfig = Field(
         default_factory=HeldOutTextsConfig, description="texts that the policy must not have forgotten"
     )
@@ -96,6 +99,9 @@ class Recipe(BaseModel):
         ptx = self.policy.ptx if isinstance(self.policy, PPOConfig) else None
         if ptx and ptx.corpus is None and self.simulation is None:
             raise ValueError("policy.ptx needs a corpus: a text file as policy.ptx.corpus")
+        told_by = {figure for judge in self.measures.judges for figure in figures_by_judge(judge.name, judge.against)}
+        if unknown := sorted({rule.figure for rule in self.gate.rules if BY in rule.figure} - told_by):
+            raise ValueError(f"gate.rules look at {', '.join(unknown)}, which no judge of measures.judges gives")
         for name, split in (("reward_model", "train"), ("judge", "judge")):
             if getattr(self, name).split != split:
                 raise ValueError(f"{name}.split is {split!r} and nothing else: the judge must not see what the reward model learns from")
@@ -233,11 +239,13 @@ def _resolve_paths(content: dict[str, Any], base: Path) -> None:
     texts = content.get("held_out_texts", {})
     if texts.get("path"):
         texts["path"] = str((base / texts["path"]).resolve())
-    for key in ("base_model", "reward_backbone"):
-        model = content.get(key, {}).get("source", BUILT_IN)
+    models = [(content.get(key, {}), "source") for key in ("base_model", "reward_backbone")]
+    models += [(judge, "model") for judge in content.get("measures", {}).get("judges", []) if judge.get("kind") == "model"]
+    for settings, key in models:
+        model = settings.get(key, BUILT_IN)
         local = (base / model).resolve()
         if model != BUILT_IN and (local.exists() or model.startswith((".", "/")) or model.count("/") > 1):
-            content[key]["source"] = str(local)
+            settings[key] = str(local)
 
 
 def _refuse_stage_seeds(content: dict[str, Any], path: Path) -> None:

@@ -9,10 +9,9 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from data_contracts.errors import OvernightError, RecipeError, StorageError, examples, is_disk_full
-from models.configs import LearningConfig
 from models.job import Headline, Job
 from models.jobs import JOBS
 from models.progress import DISK_FULL, USER_ERROR, Progress
@@ -73,7 +72,8 @@ def _run(options: argparse.Namespace, progress: Progress) -> Headline:
     inputs = dict(_role_and_path(text) for text in options.input)
     for directory in (options.output, options.work):
         directory.mkdir(parents=True, exist_ok=True)
-    _settle_torch()
+    if JOBS[options.job].torch:
+        _settle_torch()
     job = Job(config, inputs, options.output, options.work, progress)
     headline: Headline = import_module(JOBS[options.job].module).run(job)
     return headline
@@ -86,7 +86,7 @@ def _role_and_path(text: str) -> tuple[str, Path]:
     return role, Path(path)
 
 
-def _read_config(kind: type[LearningConfig], path: Path) -> LearningConfig:
+def _read_config(kind: type[BaseModel], path: Path) -> BaseModel:
     try:
         return kind.model_validate_json(path.read_text())
     except OSError as error:

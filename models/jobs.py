@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
-from models.configs import EvaluationConfig, LearningConfig, PretrainConfig, ProposalConfig, RewardModelConfig, SampleJobConfig
+from pydantic import BaseModel
+
+from models.configs import EvaluationConfig, PretrainConfig, ProposalConfig, RewardModelConfig, SampleJobConfig
+from models.measure_configs import EndpointJudge, ModelJudge
 from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
 
 
@@ -10,7 +13,9 @@ class JobKind(NamedTuple):
     """A job is the function `run` of its module, which is imported only when the job runs."""
 
     module: str
-    config: type[LearningConfig]
+    config: type[BaseModel]
+    torch: bool = True
+    """Whether it computes with torch; a job that does not runs where there is none."""
 
 
 JOBS = {
@@ -21,5 +26,7 @@ JOBS = {
     "train_policy": JobKind("models.ppo.train_policy", PPOConfig),
     "train_dpo": JobKind("models.dpo.train_dpo", DPOConfig),
     "evaluate_policy": JobKind("models.evaluation.evaluate_policy", EvaluationConfig),
+    "judge_by_model": JobKind("models.evaluation.judges.judge_by_model", ModelJudge),
+    "judge_by_endpoint": JobKind("models.evaluation.judges.judge_by_endpoint", EndpointJudge, torch=False),
     "propose_pairs": JobKind("models.requests.propose_pairs", ProposalConfig),
 }

@@ -32,6 +32,7 @@ from data_contracts.records import (
     SAMPLE,
     TEXT,
     TRUE_CURVE,
+    VERDICT,
     Column,
     RecordKind,
 )
@@ -49,6 +50,8 @@ class StageTable(NamedTuple):
     records: RecordKind
     large: bool = False
     """Whether it grows with the data: then it is a view over the artifacts' files."""
+    several: bool = False
+    """Whether a night has several artifacts of the kind that belong together."""
 
 
 STAGE_TABLES = (
@@ -71,6 +74,8 @@ STAGE_TABLES = (
     StageTable("reward_figures", "reward_model", "figures.parquet", REWARD_FIGURE),
     StageTable("evaluation", "evaluation", "figures.parquet", FIGURE),
     StageTable("samples", "evaluation", "samples.parquet", SAMPLE, large=True),
+    StageTable("judge_figures", "verdicts", "figures.parquet", FIGURE, several=True),
+    StageTable("verdicts", "verdicts", "verdicts.parquet", VERDICT, large=True, several=True),
     StageTable("policy_samples", "policy", "samples.parquet", POLICY_SAMPLE, large=True),
     StageTable("held_out_texts", "held_out_texts", "texts.parquet", HELD_OUT_TEXT, large=True),
     StageTable("gates", "gate", "gate.parquet", RULE),
@@ -90,9 +95,9 @@ def add_stage_tables(connection: duckdb.DuckDBPyConnection, artifacts: Sequence[
             joined = f"from {files} as r join artifacts as a on a.directory = parse_dirpath(filename)"
             every = _in_columns(f"{every} union all by name select a.artifact_id, r.* exclude (filename) {joined}", with_id)
         add_relation(connection, f"all_{table.name}", every, f"{table.records.grain}, of every artifact", with_id, materialise=keep)
-        last = _last_night(connection, table.kind)
-        of_last = f"from all_{table.name} where artifact_id = {listed([last])}"
-        if not keep and (files := _files(table, [artifact for artifact in own if artifact.id == last])):
+        last = _last_night(connection, table)
+        of_last = f"from all_{table.name} where artifact_id in ({listed(last)})"
+        if not keep and (files := _files(table, [artifact for artifact in own if artifact.id in last])):
             # One file need not be looked for among those of all nights.
             of_last = f"from ({no_rows(connection, columns)} union all by name select * exclude (filename) from {files})"
         names = ", ".join(f'"{column.name}"' for column in columns)
@@ -113,7 +118,11 @@ def _files(table: StageTable, artifacts: Sequence[Artifact]) -> str:
     return f"read_parquet([{listed(paths)}], filename = true, union_by_name = true, hive_partitioning = false)"
 
 
-def _last_night(connection: duckdb.DuckDBPyConnection, kind: str) -> str:
-    """The artifact of a kind that the last night with such a stage had, or nothing; the reward model, and not its held-out judge."""
-    found = connection.execute("select artifact_id from stages where kind = ? order by night desc, place limit 1", [kind]).fetchall()
-    return found[0][0] if found else ""
+def _last_night(connection: duckdb.DuckDBPyConnection, table: StageTable) -> list[str]:
+    """The artifacts of a kind that the last night with such a stage had; of a single one the reward model, and not its held-out judge."""
+    last = "night = (select max(night) from stages where kind = $kind)"
+    found = connection.execute(
+        f"select artifact_id from stages where kind = $kind and {last} order by place", {"kind": table.kind}
+    ).fetchall()
+    ids = [row[0] for row in found] or [""]
+    return ids if table.several else ids[:1]

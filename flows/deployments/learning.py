@@ -13,8 +13,10 @@ from flows.deployments.place import Place
 from flows.deployments.run_page import RunPage
 from flows.recipe import PolicyConfig
 from models.configs import EvaluationConfig, RewardModelConfig
+from models.measure_configs import ModelJudge
 from models.policy_configs import SFTConfig
 from tasks.learning.base_model import BaseModelConfig, base_model_stage
+from tasks.learning.judges import judge_stage
 from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage, sft_stage
 from tasks.progress import StageEnded, StageStarted, emit, listening
 from tasks.simulation.stages import SimulationConfig, simulated_responses_stage
@@ -35,6 +37,7 @@ STAGES: dict[LearningStage, Learning] = {
     "supervised fine-tuning": Learning(sft_stage, SFTConfig),
     "policy": Learning(policy_stage, PolicyConfig),
     "evaluation": Learning(evaluation_stage, EvaluationConfig),
+    "judge": Learning(judge_stage, ModelJudge),
 }
 
 

@@ -26,6 +26,7 @@ LEFT_OUT = {
     "duplicates.evaluation_sets",
     "registry.line",
     "held_out_texts.path",
+    "measures",
     "sft.demonstrations",
     "policy.rewards",
     "policy.prompt_files",

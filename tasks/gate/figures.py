@@ -1,11 +1,12 @@
 """What the gate judges: the figures of an evaluation, of the judges' test split and of the policy's training, in one table."""
 
 import json
+from collections.abc import Sequence
 
 import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact
-from data_contracts.policy_figures import ALARMS, BEST_OF, EVALUATION_FIGURES, MONITORS, TRAINING_FIGURES
+from data_contracts.policy_figures import ALARMS, BEST_OF, EVALUATION_FIGURES, MONITORS, TRAINING_FIGURES, figures_by_judge
 from data_contracts.records import ALL_SLICES
 from tasks.gate.judging import Absent, Figures
 from tasks.rules import Figure
@@ -13,11 +14,14 @@ from tasks.rules import Figure
 ALARMS_FILE = "alarms.jsonl"
 
 
-def gather(*, evaluation: Artifact, reward_model: Artifact, judge: Artifact, policy: Artifact) -> Figures:
-    """Every figure, by what it is of, slice and name."""
+def gather(
+    *, evaluation: Artifact, reward_model: Artifact, judge: Artifact, policy: Artifact, verdicts: Sequence[Artifact] = ()
+) -> Figures:
+    """Every figure, by what it is of, slice and name; those of the recipe's judges count as the evaluation's."""
     found = {
         ("evaluation", row["slice"], row["figure"]): Figure(row["value"], row["low"], row["high"], row["n"])
-        for row in pq.read_table(evaluation.file("figures.parquet")).to_pylist()
+        for artifact in (evaluation, *verdicts)
+        for row in pq.read_table(artifact.file("figures.parquet")).to_pylist()
     }
     for of, model in (("reward_model", reward_model), ("judge", judge)):
         for row in pq.read_table(model.file("figures.parquet")).to_pylist():
@@ -37,12 +41,14 @@ def alarms(policy: Artifact) -> dict[str, tuple[float, int]]:
     return {f"{ALARMS}{name}": (float(count), kept) for name, count in counted.items()}
 
 
-def why_absent(*, evaluation: Artifact, policy: Artifact) -> Absent:
+def why_absent(*, evaluation: Artifact, policy: Artifact, verdicts: Sequence[Artifact] = ()) -> Absent:
     """Why figures are not there that need not be, by name."""
     roles = {ref.role for ref in evaluation.manifest.identity.inputs}
     why: dict[str, str] = {}
     if "champion" not in roles:
-        why |= dict.fromkeys((name for name in EVALUATION_FIGURES if name.endswith("_champion")), "there is no champion to compare with")
+        by_judges = [name for one in verdicts for name in figures_by_judge(one.manifest.identity.config["name"], ("champion",))]
+        against = [name for name in EVALUATION_FIGURES if name.endswith("_champion")]
+        why |= dict.fromkeys(against + by_judges, "there is no champion to compare with")
     elif "champion_reward_model" not in roles:
         same = "the champion learned through the same reward model"
         why |= dict.fromkeys((name for name in EVALUATION_FIGURES if name.startswith("reward_model_")), same)

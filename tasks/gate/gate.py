@@ -20,19 +20,22 @@ RULES_FILE = "gate.parquet"
 ORDER = (FAIL, UNSURE, WARN, NOT_JUDGED, PASS)
 
 
-def judge_night(home: Home, config: GateConfig, *, reward_model: Artifact, judge: Artifact, policy: Artifact, evaluation: Artifact) -> Made:
-    """Judge the night's figures by the rules; the rules as judged are kept as `gate.parquet`."""
+def judge_night(
+    home: Home, config: GateConfig, *, reward_model: Artifact, judge: Artifact, policy: Artifact, evaluation: Artifact, **verdicts: Artifact
+) -> Made:
+    """Judge the night's figures by the rules; the rules as judged are kept as `gate.parquet`. `verdicts` are the recipe's judges'."""
     inputs = {"reward_model": reward_model, "judge": judge, "policy": policy, "evaluation": evaluation}
     identity = Identity(
         kind="gate",
         code_version=code_version("tasks.gate.gate"),
         libraries=library_versions(("pyarrow",)),
         config=pinned_config(config),
-        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in inputs.items()),
+        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in (inputs | verdicts).items()),
     )
+    said = list(verdicts.values())
 
     def build(directory: Path) -> Headline:
-        rows = judged(config, gather(**inputs), why_absent(evaluation=evaluation, policy=policy))
+        rows = judged(config, gather(**inputs, verdicts=said), why_absent(evaluation=evaluation, policy=policy, verdicts=said))
         write_records(RULE, RULE.table([asdict(row) for row in rows]), directory / RULES_FILE)
         return headline(rows)
 

@@ -1,5 +1,6 @@
 """What to do about a rule of the gate that did not pass: the command that shows the reason, by what the rule looked at."""
 
+from data_contracts.policy_figures import BY
 from data_contracts.records import ALL_SLICES
 from tasks.gate.judging import FAIL, UNSURE, WARN, Judged
 from tasks.rules import shown, text_in_sql
@@ -7,6 +8,9 @@ from tasks.rules import shown, text_in_sql
 PAIRS = (
     "select p.prompt, p.response, o.response as other, p.judge_score - o.judge_score as judge_gain from samples as p join samples as o "
     "using (prompt_id) where p.model = $$policy$$ and o.model = $${other}$${where} order by judge_gain limit 20"
+)
+SAID = (
+    "select prompt_id, opponent, presented_first, verdict, reply, failure from verdicts where judge = {judge} order by prompt_id limit 40"
 )
 MORE = "bring more prompts: a larger test split (preferences.test), or a higher evaluation.max_prompts where there are more"
 
@@ -25,6 +29,8 @@ def remedy(row: Judged) -> str:
         )
     if row.verdict == UNSURE:
         return MORE
+    if BY in row.figure:
+        return shown(SAID.format(judge=text_in_sql(row.figure.partition(BY)[2])))
     other = "champion" if row.figure.endswith("_champion") else "reference"
     where = "" if row.slice == ALL_SLICES else f" and p.slice = {text_in_sql(row.slice)}"
     return shown(PAIRS.format(other=other, where=where))

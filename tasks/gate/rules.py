@@ -5,7 +5,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from data_contracts.policy_figures import ALARMS, FIGURES_OF
+from data_contracts.policy_figures import ALARMS, BY, FIGURES_OF
 from data_contracts.records import ALL_SLICES
 from models.policy_configs import MonitorName
 from tasks.rules import Bound, BoundedRule, End, refuse_same_names, with_own
@@ -23,7 +23,9 @@ class GateRule(BoundedRule):
         description="what the figure is of: the policy's `evaluation`, the `reward_model` or held-out `judge` on the test split, "
         "or the policy's `training`",
     )
-    figure: str = Field(description="the figure that is judged: a name of docs/glossary.md")
+    figure: str = Field(
+        description="the figure that is judged: a name of docs/glossary.md; of a judge in `measures.judges`: `win_rate_reference_by_NAME`"
+    )
     slices: tuple[str, ...] | Literal["each"] = Field(
         default=(ALL_SLICES,),
         description="the slices that are judged, or `each`; the intervals of several are widened so that chance breaks one in twenty rules "
@@ -49,7 +51,8 @@ class GateRule(BoundedRule):
 
     @model_validator(mode="after")
     def _is_known(self) -> "GateRule":
-        if self.figure not in FIGURES_OF[self.of]:
+        by_judge = self.of == "evaluation" and BY in self.figure  # which judges there are, the recipe knows
+        if self.figure not in FIGURES_OF[self.of] and not by_judge:
             raise ValueError(f"{self.of} has no figure {self.figure!r}; docs/glossary.md lists them")
         if self.of == "training" and self.end != "value":
             raise ValueError(f'{self.figure} has no interval: give rule {self.name!r} `end = "value"`')

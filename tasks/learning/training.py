@@ -45,7 +45,14 @@ def only_what_is_made() -> Iterator[None]:
         _only_what_is_made.reset(token)
 
 
-def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Mapping[str, Artifact | None]) -> Made:
+def make_learned(
+    home: Home,
+    kind: str,
+    job: str,
+    config: BaseModel,
+    inputs: Mapping[str, Artifact | None],
+    libraries: tuple[str, ...] = LIBRARIES,
+) -> Made:
     """The artifact of a learning job: the one that is there, or one made by `python -m models JOB` in a process of its own.
 
     The job's checkpoints stand in `work/` under the artifact's id until it is published, so a job that was killed goes on
@@ -57,12 +64,13 @@ def make_learned(home: Home, kind: str, job: str, config: BaseModel, inputs: Map
         job: name of the job, a module of `models`.
         config: the job's configuration.
         inputs: input artifacts by role; None for one that is absent.
+        libraries: those whose versions decide the result.
     """
     present = {role: artifact for role, artifact in inputs.items() if artifact is not None}
     identity = Identity(
         kind=kind,
         code_version="-".join([code_version(JOBS[job].module), *plugin_versions(config)]),
-        libraries=library_versions(LIBRARIES + (LORA_LIBRARIES if getattr(config, "lora", None) else ())),
+        libraries=library_versions(libraries + (LORA_LIBRARIES if getattr(config, "lora", None) else ())),
         config=without_folders(pinned_config(config)),
         inputs=tuple(artifact.manifest.as_input(role) for role, artifact in present.items()),
     )

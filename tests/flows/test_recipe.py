@@ -181,3 +181,23 @@ def test_a_method_chooses_the_trainer_and_its_settings(tmp_path: Path) -> None:
     assert {method: type(policy) for method, policy in policies.items()} == {"ppo": PPOConfig, "rloo": PPOConfig, "dpo": DPOConfig}
     assert len({policy.seed for policy in policies.values()}) == 1  # derived for DPO, too
     assert policies["dpo"].seed > 0
+
+
+JUDGE = '[[measures.judges]]\nkind = "model"\nname = "small"\nmodel = "./judge"\n'
+
+
+def test_a_judges_model_is_looked_up_like_the_base_model(tmp_path: Path) -> None:
+    (judge,) = load_recipe(write(tmp_path, LOCAL + JUDGE)).measures.judges
+    assert judge.model == str(tmp_path / "judge")
+    (on_hub,) = load_recipe(write(tmp_path, LOCAL + JUDGE.replace("./judge", "someone/judge"))).measures.judges
+    assert on_hub.model == "someone/judge"
+
+
+def test_a_rule_may_look_at_a_judge_that_the_recipe_has(tmp_path: Path) -> None:
+    rule = '[[gate.rules]]\nname = "small agrees"\nfigure = "win_rate_champion_by_small"\nabove = 0.5\n'
+    assert load_recipe(write(tmp_path, LOCAL + JUDGE + rule)).gate.rules[0].figure == "win_rate_champion_by_small"
+    for text in (LOCAL + rule, LOCAL + JUDGE + 'against = ["reference"]\n' + rule):
+        with pytest.raises(RecipeError, match=r"win_rate_champion_by_small, which no judge of measures\.judges gives"):
+            load_recipe(write(tmp_path, text))
+    with pytest.raises(RecipeError, match="two judges are called small"):
+        load_recipe(write(tmp_path, LOCAL + JUDGE + JUDGE))

@@ -61,6 +61,10 @@ EMPTY = {
     "redactions",
     "findings",
     "batch_expectations",
+    "judge_figures",
+    "all_judge_figures",
+    "verdicts",
+    "all_verdicts",
     "held_out_texts",
     "all_held_out_texts",
 }

@@ -83,6 +83,20 @@ def evaluation(
     return home.artifacts.make(identity, write).artifact
 
 
+def verdicts_of(home: Home, judge: str, **figures: Interval) -> Artifact:
+    """What a judge of the recipe says over all prompts."""
+
+    def write(directory: Path) -> dict[str, int]:
+        rows: list[dict[str, object]] = [
+            {"slice": "all", "figure": f"{name}_by_{judge}", "value": value, "low": low, "high": high, "n": 100}
+            for name, (value, low, high) in figures.items()
+        ]
+        pq.write_table(FIGURE.table(rows), directory / "figures.parquet")
+        return {}
+
+    return home.artifacts.make(Identity(kind="verdicts", code_version=str(figures), config={"name": judge}), write).artifact
+
+
 def policy(home: Home, alarms: list[dict[str, Any]], *, watched: bool = True, off: tuple[str, ...] = ()) -> Artifact:
     """A policy whose update 20 was kept, with these alarms."""
 
@@ -207,3 +221,22 @@ def test_a_rule_of_the_recipe_is_judged_beside_the_others(tmp_path: Path) -> Non
     own = {"name": "medical answers win", "figure": "win_rate_reference", "slices": ["medical"], "above": 0.5, "remedy": "ask Kim"}
     found = verdicts(tmp_path, GateConfig.model_validate({"rules": [own]}))
     assert found == NO_SLICES | {("medical answers win", "medical"): UNSURE}
+
+
+def test_rules_on_what_a_judge_of_the_recipe_says(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    rules = [
+        {"name": f"{other} by big", "figure": f"win_rate_{other}_by_big", "above": 0.5, "remedy": "read them"}
+        for other in ("reference", "champion")
+    ]
+    config = GateConfig.model_validate({"rules": rules})
+    lost = verdicts_of(home, "big", win_rate_reference=(0.4, 0.35, 0.45), win_rate_champion=(0.6, 0.55, 0.65))
+    assert verdicts(tmp_path, config, verdicts_big=lost) == NO_SLICES | {("reference by big", "all"): FAIL}
+    first_night = verdicts(tmp_path, config, verdicts_big=lost, evaluation=evaluation(home, roles=(), win_rate_champion=(None,) * 3))
+    assert first_night["better_than_champion", "all"] == NOT_JUDGED
+    alone = verdicts_of(home, "big", win_rate_reference=(0.6, 0.55, 0.65))
+    first_night = verdicts(tmp_path, config, verdicts_big=alone, evaluation=evaluation(home, roles=()))
+    assert first_night["champion by big", "all"] == NOT_JUDGED
+    assert ("reference by big", "all") not in first_night
+    unheard = verdicts(tmp_path, config, verdicts_big=verdicts_of(home, "big"))
+    assert unheard["reference by big", "all"] == UNSURE

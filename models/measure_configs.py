@@ -1,0 +1,112 @@
+"""The configurations of what else is measured of an evaluation's responses: judges beside the held-out one."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, JsonValue, model_validator
+
+Opponent = Literal["reference", "champion"]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
+RUBRIC = (
+    "Prefer the response that does what the prompt asks, that is correct, and that a careful person would be content with. "
+    "Being longer, more polite or better formatted is no merit by itself."
+)
+OWN_FIELDS = ("model", "messages", "stream", "n")
+"""Fields of a request to an endpoint that are not the recipe's to set."""
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Judge(_Config):
+    """What every judge has."""
+
+    name: Name = Field(description="what the judge is called in figures, as in `win_rate_reference_by_NAME`")
+    rubric: str = Field(default=RUBRIC, min_length=1, description="the written rules that it judges by")
+    against: tuple[Opponent, ...] = Field(
+        default=("reference", "champion"), min_length=1, description="whose responses the policy's are compared with"
+    )
+    max_prompts: int = Field(default=256, ge=1, description="most prompts that it judges, the first by prompt id; each is asked twice")
+
+
+class ModelJudge(_Judge):
+    """A local chat model of the transformers library."""
+
+    kind: Literal["model"] = Field(description="a local model")
+    model: str = Field(description="a local directory in transformers format, or a Hugging Face id; best a model that follows instructions")
+    revision: str = Field(default="main", description="branch, tag or commit of a Hugging Face id")
+    read: Literal["letters", "text"] = Field(
+        default="letters",
+        description="how its verdict is read: `letters` from the probabilities of the answers A and B, `text` from what it writes, "
+        "which may give a reason first and may be a tie",
+    )
+    max_question_tokens: int = Field(
+        default=4096, ge=64, description="longest question, in tokens; one that is longer is not answered, and counted"
+    )
+    max_new_tokens: int = Field(default=256, ge=8, description="longest answer, in tokens, where it is read from text")
+    batch_size: int = Field(default=8, ge=1, description="questions that are answered together")
+
+
+def _is_url(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("http", "https") or not rest:
+        raise ValueError("not a URL: write it as https://HOST/v1")
+    if "@" in rest.partition("/")[0]:
+        raise ValueError("a URL must hold no password: name an environment variable as `key_variable`")
+    return url.rstrip("/")
+
+
+class EndpointJudge(_Judge):
+    """A model behind any endpoint that speaks the chat-completions format of OpenAI. Prompts and responses are sent there."""
+
+    kind: Literal["endpoint"] = Field(description="a model behind an endpoint")
+    url: Annotated[str, AfterValidator(_is_url)] = Field(
+        description="the endpoint's base, to which `/chat/completions` is added, as https://HOST/v1"
+    )
+    model: str = Field(min_length=1, description="name of the model there")
+    key_variable: str = Field(
+        default="", description="environment variable that holds the key, where the endpoint asks for one; the key itself is kept nowhere"
+    )
+    request: dict[str, JsonValue] = Field(
+        default={"temperature": 0, "max_tokens": 512}, description="further fields of every request, in the place of the default ones"
+    )
+    concurrency: int = Field(default=4, ge=1, le=256, description="questions that are on their way at once")
+    timeout: float = Field(default=120.0, gt=0, description="seconds after which an attempt is given up")
+    attempts: int = Field(
+        default=5, ge=1, description="attempts at a question, where the endpoint is busy, slow, out of order or answers nonsense"
+    )
+    wait: float = Field(
+        default=1.0,
+        ge=0,
+        description="seconds before the second attempt, twice as many before each further one, up to a minute; where the endpoint names a "
+        "time (Retry-After), that counts",
+    )
+    max_failed_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="share of the questions that may stay without an answer; where more do, the stage fails, and goes on from the answers "
+        "that it has",
+    )
+
+    @model_validator(mode="after")
+    def _request_is_free(self) -> Self:
+        if own := sorted(set(OWN_FIELDS) & set(self.request)):
+            raise ValueError(f"request must not set {', '.join(own)}: the question itself does")
+        return self
+
+
+JudgeConfig = Annotated[ModelJudge | EndpointJudge, Discriminator("kind")]
+
+
+class MeasuresConfig(_Config):
+    """What else is measured of the evaluation's responses, beside the scores of the reward model and of the held-out judge."""
+
+    judges: tuple[JudgeConfig, ...] = Field(default=(), description="models that are asked which of two responses is the better one")
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        names = [judge.name for judge in self.judges]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two judges are called {', '.join(twice)}")
+        return self
