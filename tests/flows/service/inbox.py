@@ -1,7 +1,8 @@
 """A web server of the tests' own that keeps what is posted to it."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,16 @@ class Inbox:
 
     url: str
     messages: list[dict[str, Any]] = field(default_factory=list)
+    answer: int = 200
+    """Status with which messages are answered."""
+
+    def wait(self, wanted: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
+        """The first message of a kind, once it is there."""
+        deadline = time.monotonic() + seconds
+        while not (found := [message for message in self.messages if wanted(message)]):
+            assert time.monotonic() < deadline, self.messages
+            time.sleep(0.5)
+        return found[0]
 
 
 @contextmanager
@@ -26,7 +37,7 @@ def open_inbox() -> Iterator[Inbox]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             inbox.messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
+            self.send_response(inbox.answer)
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -83,6 +84,11 @@ class Installed:
     def artifacts(self, run: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.ask("POST", "/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
         return found
+
+    def kill_worker(self) -> None:
+        """SIGKILL of the worker of the pool cpu alone."""
+        name = json.loads((self.home / "service" / "processes.json").read_text())["cpu worker"]
+        os.kill(int(name.partition(":")[0]), signal.SIGKILL)
 
     def nights(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted(self.home.glob("nights/*.json"))]
