@@ -27,6 +27,7 @@ from tasks.sources.places import files
 from tasks.stage import StageResult
 
 NOTHING_NEW = "nothing new"
+STOPPED = "stopped by the data gate"
 DATA_GATE = "data gate"
 INGEST = "ingest"
 APPROVAL = """The policy passed its gate and awaits a decision; the report shows the evidence. Whichever fits:
@@ -241,7 +242,7 @@ class Night:
         person does something.
         """
         if stops(gate := self.results[DATA_GATE]):
-            return f"stopped by the data gate: {gate.headline['stopping']}"
+            return f"{STOPPED}: {gate.headline['stopping']}"
         if self._awaits_approval():
             return f"{AWAITING} (gate: {self.results['gate'].headline['verdict']})"
         if all(result.reused for name, result in self.results.items() if name != INGEST):

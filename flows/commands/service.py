@@ -1,9 +1,14 @@
-"""Commands for a server of one's own: `overnight up`, `overnight down`, `overnight status`."""
+"""Commands for a server of one's own: `overnight up`, `overnight down`, `overnight status`, `overnight alerts`."""
 
 import argparse
 import os
+from datetime import timedelta
 
+from data_contracts.errors import InputError
 from flows.commands.common import FAILURE, Commands
+
+LEAST_SILENCE = 60
+"""Seconds; a run gives a sign of life every 30."""
 
 
 def add(commands: Commands, home: argparse.ArgumentParser) -> None:
@@ -14,6 +19,16 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
     up.add_argument("--recipes", metavar="DIR", help="folder of recipes that runs may name (default: OVERNIGHT_RECIPES, or none)")
     up.add_argument("--data", metavar="DIR", help="folder for the recipes' relative paths (default: OVERNIGHT_DATA, or beside the recipe)")
     up.set_defaults(command=_up)
+    alerts = commands.add_parser(
+        "alerts", parents=[home], help="have a Prefect server send alerts and mark runs that fell silent as crashed"
+    )
+    alerts.add_argument(
+        "--silence", type=_seconds, metavar="SECONDS", help="a run not heard of for so long has crashed (default: 300, at least 60)"
+    )
+    alerts.set_defaults(command=_alerts)
+    for parser in (up, alerts):
+        about = "where alerts are posted as JSON, such as a Slack webhook (default: OVERNIGHT_ALERT_URL, or alerts stay as they are)"
+        parser.add_argument("--alert-url", metavar="URL", default=os.environ.get("OVERNIGHT_ALERT_URL"), help=about)
     for name, command, text in (
         ("down", _down, "stop what `overnight up` started, and nothing else"),
         ("status", _status, "what runs and what is wrong; exit code 1 when something is"),
@@ -33,10 +48,35 @@ def _up(options: argparse.Namespace) -> int:
         os.environ["OVERNIGHT_STORE"] = options.store
     root = options.home.resolve()
     root.mkdir(parents=True, exist_ok=True)
-    address = up(Installation(root), options.port, lambda line: print(f"overnight: {line} …", flush=True))
+    address = up(Installation(root), options.port, lambda line: print(f"overnight: {line} …", flush=True), options.alert_url)
     print(f"running: {address}  (home {root})")
     print(f"stop it with: overnight down --home {options.home}")
     return 0
+
+
+def _alerts(options: argparse.Namespace) -> int:
+    from flows.service.installation import Installation
+
+    installation = Installation(options.home.resolve())
+    api = installation.api or os.environ.get("PREFECT_API_URL")
+    if api is None:
+        remedy = "`overnight up`, or set PREFECT_API_URL to that of a server of your own"
+        raise InputError("no server is known", where="PREFECT_API_URL", remedy=remedy)
+    if installation.api:
+        os.environ.setdefault("PREFECT_HOME", str(installation.folder / "prefect"))
+    from flows.service.alerts import SILENCE, watch
+    from flows.service.api import auth_string
+
+    for what in watch(api, auth_string() or None, options.alert_url, options.silence or SILENCE):
+        print(f"watched: {what.removeprefix('overnight: ')}")
+    return 0
+
+
+def _seconds(text: str) -> timedelta:
+    """A time of at least two heartbeats."""
+    if not text.isdigit() or int(text) < LEAST_SILENCE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds from {LEAST_SILENCE} on")
+    return timedelta(seconds=int(text))
 
 
 def _down(options: argparse.Namespace) -> int:

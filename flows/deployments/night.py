@@ -10,13 +10,11 @@ from data_contracts.errors import BusyError
 from flows.deployments.parameters import RecipeChanges
 from flows.deployments.place import Place
 from flows.deployments.run_page import RunPage
+from flows.deployments.states import SKIPPED, ended
 from flows.night import night_of
 from flows.nightly import nightly as night
 from flows.recipe import load_recipe
 from tasks.progress import listening
-
-SKIPPED = "Skipped"
-"""Name of the state of a run that did nothing because another night of its recipe was running."""
 
 
 def _run_name() -> str:
@@ -39,4 +37,4 @@ def nightly(recipe: str = "", changes: RecipeChanges = RecipeChanges()) -> State
             record = night.fn(tonight, place.home.root)
     except BusyError as error:
         return Completed(name=SKIPPED, message=str(error))
-    return Completed(message=record.outcome)
+    return ended(record)

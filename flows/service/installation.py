@@ -21,6 +21,10 @@ POOL_TEMPLATE = PROJECT / "deploy" / "work-pools" / "process.json"
 """Of the pools' jobs: who starts a run changes nothing of its command, environment and place."""
 HOST, PORT = "127.0.0.1", 4200
 SERVER = "server"
+ALERT_URL = "OVERNIGHT_ALERT_URL"
+"""Environment variable with the URL that alerts go to; a secret, which no process that stays gets to see."""
+HEARTBEAT_SECONDS = 30
+"""Between two signs of life of a run; Prefect takes no less."""
 POOLS = {"cpu": 4, "gpu": 1}
 """Pools of the deployments, and how many runs their worker takes at once: a night waits in `cpu` while it learns in `gpu`."""
 START_SECONDS = 180.0
@@ -63,34 +67,37 @@ class Installation:
             "DO_NOT_TRACK": "1",
             "GX_ANALYTICS_ENABLED": "false",
             "HF_HUB_DISABLE_TELEMETRY": "1",
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
             "OVERNIGHT_HOME": str(self.root),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH")))),
             "PYTHONSAFEPATH": "1",
         }
         if auth := auth_string():
             own["PREFECT_API_AUTH_STRING"] = auth
-        return {**os.environ, **own}
+        return {**{name: value for name, value in os.environ.items() if name != ALERT_URL}, **own}
 
 
-def up(installation: Installation, port: int | None, say: Callable[[str], None]) -> str:
+def up(installation: Installation, port: int | None, say: Callable[[str], None], alert_url: str | None = None) -> str:
     """Have everything running; what runs already is left as it is.
 
     Args:
         installation: what runs for a home.
         port: port of the server, where it is to be started; by default the one it had, or else `PORT`.
         say: told what is done.
+        alert_url: where alerts are posted from now on; see `flows.service.alerts`.
 
     Returns:
         Address of the server's pages.
 
     Raises:
-        InputError: the port is taken, or there is no `prefect.yaml`.
-        StageError: server or deployments failed; the message quotes the end of the log.
+        InputError: the port is taken, there is no `prefect.yaml`, or the URL is no web address.
+        StageError: server or deployments failed, with the end of the log; or no message reaches the URL.
     """
     if not PREFECT_FILE.exists():
         raise InputError("there is no prefect.yaml", where=str(PROJECT), remedy="run it from a checkout: pip install --editable .")
     address, environment = _serve(installation, port, say)
-    _deploy(installation, environment, say)
+    if _deploy(installation, environment, say) or alert_url:
+        _watch(environment, alert_url, say)
     running = installation.processes.running()
     for pool, limit in POOLS.items():
         if f"{pool} worker" not in running:
@@ -146,11 +153,11 @@ def _await(processes: Processes, what: str, there: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
-def _deploy(installation: Installation, environment: dict[str, str], say: Callable[[str], None]) -> None:
-    """Make pools and deployments, unless these very ones are there: what was changed on the server since then stays."""
+def _deploy(installation: Installation, environment: dict[str, str], say: Callable[[str], None]) -> bool:
+    """Make pools and deployments, unless these very ones are there: what was changed on the server stays; whether they were made."""
     mark, version = installation.folder / "deployed", _version()
     if mark.exists() and mark.read_text().strip() == version:
-        return
+        return False
     for pool in POOLS:
         if not has_pool(environment["PREFECT_API_URL"], pool):
             create = _prefect("work-pool", "create", pool, "--type", "process", "--base-job-template", str(POOL_TEMPLATE))
@@ -158,6 +165,15 @@ def _deploy(installation: Installation, environment: dict[str, str], say: Callab
     say("deploying the flows")
     _run(_prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)), environment)
     write_whole(mark, version + "\n")
+    return True
+
+
+def _watch(environment: dict[str, str], alert_url: str | None, say: Callable[[str], None]) -> None:
+    say("having the server watch over runs" + (", and send alerts" if alert_url else ""))
+    os.environ.setdefault("PREFECT_HOME", environment["PREFECT_HOME"])  # Prefect reads it when it is imported
+    from flows.service.alerts import watch
+
+    watch(environment["PREFECT_API_URL"], environment.get("PREFECT_API_AUTH_STRING"), alert_url)
 
 
 def _version() -> str:

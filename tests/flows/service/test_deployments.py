@@ -28,10 +28,10 @@ def night(installed: Installed) -> str:
 
 def test_a_night_learns_on_the_gpu_pool_and_shows_itself(installed: Installed, night: str) -> None:
     ended = installed.wait(night)
-    assert ended["state_name"] == "Completed", ended["state"]
+    assert ended["state_type"] == "COMPLETED", ended["state"]
     record = installed.nights()[-1]
     assert {stage["stage"] for stage in record["stages"] if not stage["reused"]} >= LEARNED
-    assert ended["state"]["message"] == record["outcome"]
+    assert ended["state"]["message"].startswith(f"{record['outcome']}\n")
     learned = installed.runs("gpu")
     assert {run["name"] for run in learned} == LEARNED
     assert {(run["work_pool_name"], run["state_name"]) for run in learned} == {("gpu", "Completed")}
