@@ -99,7 +99,7 @@ def test_the_images_hold_what_the_project_needs_and_run_as_nobody_in_particular(
             assert f"!{copied}" in ignored, f"{copied} is not sent to the engine"
             assert (DEPLOY.parent / copied).exists()
     assert {"!data_contracts", "!models", "!tasks", "!flows"} <= set(ignored)
-    assert "USER overnight" in lines
+    assert "USER 10001" in lines
 
 
 def test_the_dockerfile_is_clean() -> None:
