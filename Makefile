@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test check fast mutate lock docs clean
+.PHONY: run test check fast mutate audit-deps lock docs clean
 
 run: .venv/.ready
 	$(BIN)/overnight run $(ARGS)
@@ -40,6 +40,11 @@ docs: .venv/.ready-dev
 	@echo "== installing what the tests need"
 	$(BIN)/pip install --disable-pip-version-check --progress-bar off -r requirements-dev.txt
 	@touch $@
+
+# What is known against the locked versions. It asks the advisory database about each of them, so it needs the network and is no part of `check`.
+audit-deps:
+	test -x build/audit/bin/pip-audit || ($(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet 'pip-audit>=2.10')
+	build/audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
 
 # Resolve pyproject's ranges anew in a fresh environment. torch's own CUDA packages stay out: which of them are needed
 # depends on the machine, and torch pins them itself.

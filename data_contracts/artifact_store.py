@@ -7,6 +7,7 @@ whole artifact or none. Making an artifact that is already there does nothing. W
 """
 
 import os
+import re
 import shutil
 import socket
 import time
@@ -25,6 +26,7 @@ Headline = Mapping[str, str | int | float | bool | None]
 
 SHORT = 16
 """Hex digits of an id that name an artifact's directory and stand for it on screen."""
+HEX = re.compile(r"[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -250,4 +252,7 @@ class ArtifactStore:
         return open_artifact(paths[0])
 
     def _beginning(self, digits: str) -> list[Path]:
+        """Directories of artifacts whose id begins so; what is no beginning of an id, a path say, finds nothing."""
+        if not HEX.fullmatch(digits):
+            return []
         return [path.parent for path in sorted(self.root.glob(f"[!.]*/{digits[:SHORT]}*/{MANIFEST_NAME}"))]

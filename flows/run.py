@@ -10,6 +10,7 @@ from data_contracts.errors import StorageError
 from data_contracts.home import Home
 from data_contracts.sharing.share import join
 from flows.console import new_console
+from flows.service.api import auth_string
 from flows.service.installation import Installation
 
 PREFECT_SETTINGS = {
@@ -91,6 +92,8 @@ def _configure_prefect(home: Home) -> None:
         os.environ.setdefault(name, value)
     if api := Installation(home.root).api:  # a night that is started by hand shows on the same server as the others
         os.environ.setdefault("PREFECT_API_URL", api)
+        if auth := auth_string():
+            os.environ.setdefault("PREFECT_API_AUTH_STRING", auth)
     os.environ.setdefault("PREFECT_HOME", str(home.prefect))
     home.prefect.mkdir(parents=True, exist_ok=True)
 

@@ -17,6 +17,8 @@ from models.jobs import JOBS
 from models.progress import DISK_FULL, USER_ERROR, Progress
 
 HEADLINE_NAME = "headline.json"
+SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
+"""Ask accelerate to divide a model among processes; every process holds the whole model here."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,6 +102,10 @@ def _settle_torch() -> None:
     """Results that repeat bit for bit on one machine, with as many threads as were asked for."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if asked := [name for name in SHARDING if os.environ.get(name, "").lower() in ("1", "true", "yes", "on")]:
+        raise RecipeError(
+            f"{asked[0]} asks for one model over several processes, which is not built", where="the environment", remedy="unset it"
+        )
     import torch
 
     if not torch.cuda.is_available():

@@ -65,9 +65,9 @@ def _alerts(options: argparse.Namespace) -> int:
     if installation.api:
         os.environ.setdefault("PREFECT_HOME", str(installation.folder / "prefect"))
     from flows.service.alerts import SILENCE, watch
+    from flows.service.api import auth_string
 
-    password = os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
-    for what in watch(api, password, options.alert_url, options.silence or SILENCE):
+    for what in watch(api, auth_string() or None, options.alert_url, options.silence or SILENCE):
         print(f"watched: {what.removeprefix('overnight: ')}")
     return 0
 

@@ -7,7 +7,7 @@ from prefect.artifacts import Artifact
 from pydantic import TypeAdapter
 
 from data_contracts.errors import OvernightError
-from data_contracts.home import Home
+from flows.deployments.allowed import refuse_what_is_not_allowed
 from flows.deployments.elsewhere import REPLY, LearningStage, reply_of
 from flows.deployments.place import Place
 from flows.deployments.run_page import RunPage
@@ -54,22 +54,24 @@ def learning(
         config: its resolved configuration.
         inputs: ids of the artifacts that it starts from, by role.
     """
-    home = Place.from_environment().home
+    place = Place.from_environment()
     try:
-        with home.at_work(), listening(RunPage(home, "learning")):
-            result = _run(home, stage, config, inputs)
+        with place.home.at_work(), listening(RunPage(place.home, "learning")):
+            result = _run(place, stage, config, inputs)
     except OvernightError as error:
         _hand_back(error)
         raise
     _hand_back(result)
 
 
-def _run(home: Home, name: LearningStage, config: dict[str, Any], inputs: dict[str, str | None]) -> StageResult:
-    """The stage itself, as the night would run it in its own process."""
-    of = STAGES[name]
-    given = {role: id_ and StageResult.of(role, home.artifacts.open(id_), reused=True) for role, id_ in inputs.items()}
+def _run(place: Place, name: LearningStage, config: dict[str, Any], inputs: dict[str, str | None]) -> StageResult:
+    """The stage itself, as the night would run it in its own process, if its configuration names nothing that it may not."""
+    of, artifacts = STAGES[name], place.home.artifacts
+    settings = TypeAdapter(of.config).validate_python(config)
+    refuse_what_is_not_allowed(place, settings)
+    given = {role: id_ and StageResult.of(role, artifacts.open(id_), reused=True) for role, id_ in inputs.items()}
     emit(StageStarted(name))
-    result: StageResult = of.task(str(home.root), TypeAdapter(of.config).validate_python(config), **given)
+    result: StageResult = of.task(str(place.home.root), settings, **given)
     emit(StageEnded(name, result.reused, result.seconds, result.headline, result.kind, result.artifact_id))
     return result
 

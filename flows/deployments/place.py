@@ -14,6 +14,7 @@ from data_contracts.sharing.share import join
 from flows.recipe import DEFAULT_RECIPE, RECIPES
 
 HOME, STORE, RECIPE, RECIPE_FOLDER, DATA = "OVERNIGHT_HOME", "OVERNIGHT_STORE", "OVERNIGHT_RECIPE", "OVERNIGHT_RECIPES", "OVERNIGHT_DATA"
+FUNCTIONS = "OVERNIGHT_FUNCTIONS"
 BARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -28,6 +29,8 @@ class Place:
     """Folder of recipes, beside those that come with the project."""
     data: Path | None
     """Folder for the recipes' relative paths."""
+    functions: tuple[str, ...] = ()
+    """Modules whose functions a learning run may be rewarded by."""
 
     @classmethod
     def from_environment(cls) -> "Place":
@@ -43,7 +46,8 @@ class Place:
         if store := os.environ.get(STORE):
             join(root, store)
         recipes, data = (Path(os.environ[name]).resolve() if os.environ.get(name) else None for name in (RECIPE_FOLDER, DATA))
-        return cls(Home(root), os.environ.get(RECIPE) or DEFAULT_RECIPE, recipes, data)
+        functions = tuple(name.strip() for name in os.environ.get(FUNCTIONS, "").split(",") if name.strip())
+        return cls(Home(root), os.environ.get(RECIPE) or DEFAULT_RECIPE, recipes, data, functions)
 
     def recipe_file(self, name: str) -> str:
         """The file of a recipe that a run names; an empty name is this place's own recipe.

@@ -50,7 +50,12 @@ def _asked(api: str, path: str, question: dict[str, Any]) -> list[dict[str, Any]
     return found
 
 
+def auth_string() -> str:
+    """`USER:PASSWORD` for the server, where the environment has them: as who asks it, or as who starts it."""
+    return os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
+
+
 def _client(api: str) -> httpx.Client:
     """With the server's password, where the environment has one."""
-    name, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    name, _, password = auth_string().partition(":")
     return httpx.Client(base_url=api, auth=(name, password) if name else None, timeout=10, trust_env=False)

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from data_contracts.errors import InputError, StageError
 from data_contracts.sharing.share import write_whole
-from flows.service.api import SEEN_SECONDS, answers, has_pool, silence
+from flows.service.api import SEEN_SECONDS, answers, auth_string, has_pool, silence
 from flows.service.processes import Processes
 
 PROJECT = Path(__file__).parents[2]
 PREFECT_FILE = PROJECT / "prefect.yaml"
+POOL_TEMPLATE = PROJECT / "deploy" / "work-pools" / "process.json"
+"""Of the pools' jobs: who starts a run changes nothing of its command, environment and place."""
 HOST, PORT = "127.0.0.1", 4200
 SERVER = "server"
 ALERT_URL = "OVERNIGHT_ALERT_URL"
@@ -70,8 +72,8 @@ class Installation:
             "PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH")))),
             "PYTHONSAFEPATH": "1",
         }
-        if password := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-            own["PREFECT_API_AUTH_STRING"] = password
+        if auth := auth_string():
+            own["PREFECT_API_AUTH_STRING"] = auth
         return {**{name: value for name, value in os.environ.items() if name != ALERT_URL}, **own}
 
 
@@ -158,7 +160,8 @@ def _deploy(installation: Installation, environment: dict[str, str], say: Callab
         return False
     for pool in POOLS:
         if not has_pool(environment["PREFECT_API_URL"], pool):
-            _run(_prefect("work-pool", "create", pool, "--type", "process"), environment)
+            create = _prefect("work-pool", "create", pool, "--type", "process", "--base-job-template", str(POOL_TEMPLATE))
+            _run(create, environment)
     say("deploying the flows")
     _run(_prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)), environment)
     write_whole(mark, version + "\n")

@@ -65,9 +65,9 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
     rows = max(1, config.microbatch_size // config.processes)
     longest = max(map(len, ground.prompts.ids)) + config.sampling.max_new_tokens
     policy, value = ground.actors.policy, ground.actors.value
-    activations = rows * _of_pass(policy.config, longest, config.sampling.max_new_tokens)
+    activations = rows * bytes_of_pass(policy.config, longest, config.sampling.max_new_tokens)
     if isinstance(value, RewardModel):
-        activations += rows * _of_pass(value.backbone.config, longest, 0)
+        activations += rows * bytes_of_pass(value.backbone.config, longest, 0)
     sampled = min(config.sampling.batch_size, -(-config.rollout_batch_size // config.processes))
     return Estimate(
         weights={name: FLOAT * _numbers(model.parameters()) for name, model in _models(ground).items()},
@@ -75,7 +75,7 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
         optimizers=ADAM * FLOAT * learns,
         best=FLOAT * _numbers(p for p in policy.parameters() if p.requires_grad) if ground.validation else 0,
         activations=activations,
-        cache=sampled * _of_cache(policy.config, longest),
+        cache=sampled * bytes_of_cache(policy.config, longest),
     )
 
 
@@ -119,7 +119,7 @@ def _numbers(parameters: Iterable[nn.Parameter]) -> int:
     return sum({id(parameter): parameter.numel() for parameter in parameters}.values())
 
 
-def _of_pass(config: Any, tokens: int, response_tokens: int) -> int:
+def bytes_of_pass(config: Any, tokens: int, response_tokens: int) -> int:
     """Bytes that a pass over one sequence leaves for its backward pass, with logits over its response."""
     feed_forward = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     hidden: int = tokens * config.num_hidden_layers * (PER_WIDTH * config.hidden_size + PER_FEED_FORWARD * feed_forward)
@@ -127,7 +127,7 @@ def _of_pass(config: Any, tokens: int, response_tokens: int) -> int:
     return FLOAT * (hidden + logits)
 
 
-def _of_cache(config: Any, tokens: int) -> int:
+def bytes_of_cache(config: Any, tokens: int) -> int:
     """Bytes of the keys and values of one sequence."""
     heads = config.num_attention_heads
     kv_heads, size = getattr(config, "num_key_value_heads", None) or heads, getattr(config, "head_dim", None) or config.hidden_size // heads

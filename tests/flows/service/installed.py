@@ -35,6 +35,8 @@ class Installed:
 
     home: Path
     address: str
+    password: str = ""
+    """`USER:PASSWORD`, where the server asks for one."""
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         response = self.response(method, path, body)
@@ -43,9 +45,11 @@ class Installed:
 
     def response(self, method: str, path: str, body: object) -> httpx.Response:
         """What the server answers, asked again while its database is busy, as Prefect's own client does."""
+        user, _, word = self.password.partition(":")
+        auth = (user, word) if user else None
         for _ in range(BUSY_TRIES):
             with suppress(httpx.TimeoutException):
-                response = httpx.request(method, f"{self.address}/api{path}", json=body, timeout=60, trust_env=False)
+                response = httpx.request(method, f"{self.address}/api{path}", json=body, timeout=60, trust_env=False, auth=auth)
                 if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                     return response
             time.sleep(POLL_SECONDS)

@@ -115,3 +115,10 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(RecipeError, match=r"2 processes need a GPU each, and there are 1.*lower `processes`"):
         _settle_torch()
+
+
+@pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_a_model_over_several_processes_is_refused_and_not_ignored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(RecipeError, match=f"{name} asks for one model over several processes, which is not built"):
+        _settle_torch()
