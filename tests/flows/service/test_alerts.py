@@ -73,7 +73,7 @@ def test_a_stage_that_hangs_is_ended_by_its_limit_and_told(installed: Installed,
 
 
 def test_a_night_that_the_data_gate_stops_is_told_with_its_report(installed: Installed, inbox: Inbox) -> None:
-    ended = installed.wait(installed.start("nightly/nightly", changes={"data_gate": {"max_position_bias": 0.001}}))
+    ended = installed.wait(installed.start("nightly/nightly", changes={"data_gate": {"min_krippendorff_alpha": 0.99}}))
     assert ended["state_name"] == "Stopped"
     body = inbox.wait(about(ended, "Stopped"), DELIVERY)["body"]
     record = installed.nights()[-1]
