@@ -66,7 +66,9 @@ class Play:
         return self.root / f"nights-{self.seed}.jsonl"
 
 
-def simulate(root: Path, recipe: str, overrides: tuple[str, ...], calendar: DeliveryConfig, comparisons: int) -> list[dict[str, Any]]:
+def simulate(
+    root: Path, recipe: str, overrides: tuple[str, ...], calendar: DeliveryConfig, first: int, comparisons: int
+) -> list[dict[str, Any]]:
     """Play the nights of one seed, those that are missing, and print what became of them.
 
     Args:
@@ -74,14 +76,15 @@ def simulate(root: Path, recipe: str, overrides: tuple[str, ...], calendar: Deli
         recipe: a recipe with a simulated world.
         overrides: settings over the recipe's own.
         calendar: the nights.
-        comparisons: prompts per night.
+        first: prompts of the first night.
+        comparisons: prompts of every other night.
     """
     home = Home(root / "world")
     of_world = load_recipe(recipe, overrides=overrides, changes={"simulation": {"prompts": POOL}})
     assert of_world.simulation is not None  # noqa: S101  (the settings above make one)
     corpus = write_corpus(home, of_world.simulation).artifact
     base = provide_base_model(home, of_world.base_model, corpus=corpus).artifact
-    people = People(home, of_world.simulation, corpus, base, calendar.seed, calendar.nights, comparisons, TRUTH_PROMPTS)
+    people = People(home, of_world.simulation, corpus, base, calendar.seed, calendar.nights, first, comparisons, TRUTH_PROMPTS)
     play = Play(root, recipe, overrides, people, calendar)
     rows = read_lines(play.results) if play.results.exists() else []
     for night in range(len(rows) + 1, calendar.nights + 1):

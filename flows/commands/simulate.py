@@ -4,6 +4,9 @@ import argparse
 
 from flows.commands.common import Commands
 
+POISONED, EMPTY = 7, 10
+"""The nights that are poisoned and empty by default, where so many are played."""
+
 
 def add(commands: Commands, home: argparse.ArgumentParser) -> None:
     """Add the command that plays the simulated world over many nights."""
@@ -12,10 +15,13 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
     simulate.add_argument("--nights", type=int, default=14, help="nights (default: %(default)s)")
     simulate.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="worlds that are played (default: 0)")
     simulate.add_argument(
-        "--comparisons", type=int, default=140, help="prompts that people are asked about each night (default: %(default)s)"
+        "--first", type=int, default=700, help="prompts that people are asked about on the first night (default: %(default)s)"
     )
-    simulate.add_argument("--poisoned-night", type=int, metavar="NIGHT", help="the night on which most annotators answer at random")
-    simulate.add_argument("--empty-night", type=int, metavar="NIGHT", help="the night on which nothing is delivered")
+    simulate.add_argument("--comparisons", type=int, default=110, help="prompts of every other night (default: %(default)s)")
+    simulate.add_argument(
+        "--poisoned-night", type=int, metavar="NIGHT", help="the night on which most annotators answer at random (default: 7 of 14)"
+    )
+    simulate.add_argument("--empty-night", type=int, metavar="NIGHT", help="the night on which nothing is delivered (default: 10 of 14)")
     simulate.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a setting over the recipe's own"
     )
@@ -36,11 +42,16 @@ def _simulate(options: argparse.Namespace) -> int:
     from flows.simulate import simulate
     from tasks.simulation.deliveries import DeliveryConfig
 
-    days = {"nights": options.nights, "poisoned_night": options.poisoned_night, "empty_night": options.empty_night}
+    nights = options.nights
+    days = {
+        "nights": nights,
+        "poisoned_night": options.poisoned_night or (POISONED if nights > POISONED else None),
+        "empty_night": options.empty_night or (EMPTY if nights > EMPTY else None),
+    }
     for seed in options.seeds:
         try:
             calendar = DeliveryConfig(seed=seed, **days)
         except ValidationError as error:
             raise InputError("; ".join(in_words(one) for one in error.errors()), where="overnight simulate") from None
-        simulate(root, options.recipe, tuple(options.overrides), calendar, options.comparisons)
+        simulate(root, options.recipe, tuple(options.overrides), calendar, options.first, options.comparisons)
     return 0

@@ -47,8 +47,10 @@ class People:
     base_model: Artifact
     seed: int
     nights: int
+    first: int
+    """Prompts of the first night, from which a first reward model has to come."""
     comparisons: int
-    """Prompts per night."""
+    """Prompts of every other night."""
     truth_prompts: int
     """Prompts that nobody is ever asked about: what models are truly worth is told from them."""
 
@@ -59,13 +61,14 @@ class People:
             InputError: the corpus has kept too few prompts aside for so many nights.
         """
         pool = pq.read_table(self.corpus.file("prompts.parquet")).to_pylist()
-        if (needed := self.truth_prompts + self.nights * self.comparisons) > len(pool):
-            what = f"{self.nights} nights of {self.comparisons} comparisons need {needed} prompts, and the world has {len(pool)}"
+        if (needed := self.truth_prompts + self._asked_before(self.nights + 1)) > len(pool):
+            asked = f"{self.first} comparisons at first and {self.comparisons} on each other night"
+            what = f"{self.nights} nights of {asked} need {needed} prompts, and the world has {len(pool)}"
             raise InputError(what, remedy="play fewer nights, or fewer comparisons a night")
         order = generator(self.seed, "prompts").permutation(len(pool)).tolist()
         places = order[: self.truth_prompts] if truth else []
         for night in nights:
-            places = places + order[self.truth_prompts :][self.comparisons * (night - 1) : self.comparisons * night]
+            places = places + order[self.truth_prompts :][self._asked_before(night) : self._asked_before(night + 1)]
         identity = Identity(
             kind="simulated_prompts",
             code_version=code_version("tasks.simulation.people"),
@@ -74,6 +77,10 @@ class People:
             inputs=(self.corpus.manifest.as_input("corpus"),),
         )
         return self.home.artifacts.make(identity, lambda directory: _write_prompts(directory, [pool[i] for i in sorted(places)])).artifact
+
+    def _asked_before(self, night: int) -> int:
+        """Prompts of the nights before this one."""
+        return self.first + self.comparisons * (night - 2) if night > 1 else 0
 
     def truth_texts(self) -> list[str]:
         """The texts of the prompts that the truth is told from."""
