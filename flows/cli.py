@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from data_contracts.errors import OvernightError, is_disk_full
-from flows.commands import feedback, metrics, models, night, reading, request, retention, service, versions
+from flows.commands import feedback, metrics, models, night, reading, request, retention, service, simulate, versions
 from flows.commands.common import FAILURE, INTERRUPTED, USER_ERROR, home_options
 
 INTERRUPTED_TEXT = "overnight: interrupted; run the same command again to go on from here"
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"overnight {version('overnight')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     home = home_options()
-    for kind in (night, service, reading, versions, feedback, request, models, metrics, retention):
+    for kind in (night, service, reading, versions, feedback, request, models, metrics, retention, simulate):
         kind.add(commands, home)
     return parser
 

@@ -53,8 +53,7 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
     if store:
         join(root, store)
     console.print("[bold]overnight[/] starting …")
-    _configure_prefect(home)
-    _sweep_servers(home)
+    prepare(root)
     from flows.night import night_of
     from flows.nightly import nightly
     from flows.progress_display import ProgressDisplay
@@ -73,6 +72,14 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
         record = nightly(recipe, root)
     display.summary(record)
     return record.stopped
+
+
+def prepare(root: Path) -> None:
+    """What must be done before Prefect is imported, for nights that keep its database in this home."""
+    home = Home(root)
+    _check_space(root)
+    _configure_prefect(home)
+    _sweep_servers(home)
 
 
 def _check_space(root: Path) -> None:

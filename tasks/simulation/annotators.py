@@ -53,6 +53,8 @@ class Pair:
     slice: str
     response_a: str
     response_b: str
+    model_a: str = "simulated-base"
+    model_b: str = "simulated-base"
 
 
 def hire(counts: dict[str, int]) -> list[Annotator]:
@@ -115,8 +117,8 @@ def _row(rng: np.random.Generator, person: Annotator, pair: Pair, first: str, cl
         "verdict": judge(rng, person, pair, first),
         "annotator_id": person.annotator_id,
         "slice": pair.slice,
-        "model_a": "simulated-base",
-        "model_b": "simulated-base",
+        "model_a": pair.model_a,
+        "model_b": pair.model_b,
         "presented_first": first,
         "event_time": clock[person.annotator_id].isoformat(timespec="seconds"),
         "seconds_spent": seconds,

@@ -1,0 +1,57 @@
+"""`overnight simulate`."""
+
+import argparse
+
+from flows.commands.common import Commands
+
+POISONED, EMPTY = 7, 10
+"""The nights that are poisoned and empty by default, where so many are played."""
+
+
+def add(commands: Commands, home: argparse.ArgumentParser) -> None:
+    """Add the command that plays the simulated world over many nights."""
+    simulate = commands.add_parser("simulate", parents=[home], help="play the simulated world over many nights, with the real pipeline")
+    simulate.add_argument("--recipe", default="short", metavar="FILE", help="a recipe with a simulated world (default: %(default)s)")
+    simulate.add_argument("--nights", type=int, default=14, help="nights (default: %(default)s)")
+    simulate.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="SEED", help="worlds that are played (default: 0)")
+    simulate.add_argument(
+        "--first", type=int, default=700, help="prompts that people are asked about on the first night (default: %(default)s)"
+    )
+    simulate.add_argument("--comparisons", type=int, default=110, help="prompts of every other night (default: %(default)s)")
+    simulate.add_argument(
+        "--poisoned-night", type=int, metavar="NIGHT", help="the night on which most annotators answer at random (default: 7 of 14)"
+    )
+    simulate.add_argument("--empty-night", type=int, metavar="NIGHT", help="the night on which nothing is delivered (default: 10 of 14)")
+    simulate.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a setting over the recipe's own"
+    )
+    simulate.set_defaults(command=_simulate)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from data_contracts.errors import InputError
+    from flows.run import prepare
+
+    if options.store:
+        raise InputError("a simulation stays on this machine", where=options.store, remedy="leave out --store, and unset OVERNIGHT_STORE")
+    root = options.home.resolve()
+    prepare(root)
+    from pydantic import ValidationError
+
+    from flows.recipe import in_words
+    from flows.simulate import simulate
+    from tasks.simulation.deliveries import DeliveryConfig
+
+    nights = options.nights
+    days = {
+        "nights": nights,
+        "poisoned_night": options.poisoned_night or (POISONED if nights > POISONED else None),
+        "empty_night": options.empty_night or (EMPTY if nights > EMPTY else None),
+    }
+    for seed in options.seeds:
+        try:
+            calendar = DeliveryConfig(seed=seed, **days)
+        except ValidationError as error:
+            raise InputError("; ".join(in_words(one) for one in error.errors()), where="overnight simulate") from None
+        simulate(root, options.recipe, tuple(options.overrides), calendar, options.first, options.comparisons)
+    return 0
