@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from data_contracts.artifact_store import Artifact
 from data_contracts.home import Home
@@ -60,6 +61,7 @@ def test_what_cannot_be_handed_over_is_one_message(
 
 
 def test_a_library_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.utils, "tensorboard", raising=False)  # imported by another test, where it is installed
     for package in ("torch.utils.tensorboard", "tensorboardX"):
         monkeypatch.setitem(sys.modules, package, None)
     artifact = stored(tmp_path)
