@@ -42,7 +42,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
         assert done.returncode == 0, done.stdout + done.stderr
         installed = Installed(home, f"http://127.0.0.1:{port}", password=PLANTED["PREFECT_SERVER_API_AUTH_STRING"])
         ended = installed.wait(installed.start("nightly/nightly"))
-        assert ended["state_name"] == "Completed", ended["state"]
+        assert ended["state_type"] == "COMPLETED", ended["state"]
         yield installed
     finally:
         overnight("down", "--home", str(home))
