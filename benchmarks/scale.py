@@ -137,23 +137,20 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--shape", choices=SHAPES, default="7b", help="shape of all models")
     for name, default, what in (
         ("judgments", 10e6, "judgments in the lake"),
-        ("per-comparison", 3, "judgments of a comparison"),
-        ("per-prompt", 4, "comparisons of a prompt"),
+        ("per-comparison", 3.0, "judgments of a comparison"),
+        ("per-prompt", 4.0, "comparisons of a prompt"),
         ("train-share", 0.55, "share of the comparisons that the reward model learns from"),
         ("pairs", 100e3, "pairs of a reward model that learns from a part of them"),
         ("peak", 67e12, "operations per second that a GPU can do at most (float32 without tensor cores of an H100)"),
         ("share", 0.4, "share of it that is reached"),
         ("bandwidth", 2e12, "bytes per second that a GPU reads weights at"),
-    ):
-        parser.add_argument(f"--{name}", type=float, default=default, help=f"{what} (default %(default)g)")
-    for name, number, what in (
         ("prompt-tokens", 256, "tokens of a prompt"),
         ("response-tokens", 256, "tokens of a response"),
         ("updates", 100, "PPO updates"),
         ("rollout", 512, "episodes of an update"),
         ("epochs", 4, "passes over a rollout"),
     ):
-        parser.add_argument(f"--{name}", type=int, default=number, help=f"{what} (default %(default)d)")
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{what} (default %(default)g)")
     return parser.parse_args()
 
 

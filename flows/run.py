@@ -49,11 +49,10 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
     """
     console = new_console()
     home = Home(root)
-    _check_space(root)
+    prepare(root)
     if store:
         join(root, store)
     console.print("[bold]overnight[/] starting …")
-    prepare(root)
     from flows.night import night_of
     from flows.nightly import nightly
     from flows.progress_display import ProgressDisplay

@@ -19,9 +19,14 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
     )
     simulate.add_argument("--comparisons", type=int, default=110, help="prompts of every other night (default: %(default)s)")
     simulate.add_argument(
-        "--poisoned-night", type=int, metavar="NIGHT", help="the night on which most annotators answer at random (default: 7 of 14)"
+        "--poisoned-night",
+        type=int,
+        metavar="NIGHT",
+        help="the night on which most annotators answer at random (default: 7, where more are played)",
     )
-    simulate.add_argument("--empty-night", type=int, metavar="NIGHT", help="the night on which nothing is delivered (default: 10 of 14)")
+    simulate.add_argument(
+        "--empty-night", type=int, metavar="NIGHT", help="the night on which nothing is delivered (default: 10, where more are played)"
+    )
     simulate.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a setting over the recipe's own"
     )
