@@ -41,10 +41,10 @@ docs: .venv/.ready-dev
 	$(BIN)/pip install --disable-pip-version-check --progress-bar off -r requirements-dev.txt
 	@touch $@
 
-# What is known against the locked versions. It asks the advisory database about each of them, so it needs the network and is no part of `check`.
+# What is known against the locked versions. It asks the advisory database about each of them and fails where that does not know one, so it needs the network and is no part of `check`.
 audit-deps:
 	test -x build/audit/bin/pip-audit || ($(PYTHON) -m venv build/audit && build/audit/bin/pip install --quiet 'pip-audit>=2.10')
-	build/audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --progress-spinner off
+	build/audit/bin/pip-audit --requirement requirements.txt --no-deps --disable-pip --strict --progress-spinner off
 
 # Resolve pyproject's ranges anew in a fresh environment. torch's own CUDA packages stay out: which of them are needed
 # depends on the machine, and torch pins them itself.
