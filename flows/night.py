@@ -14,6 +14,7 @@ from data_contracts.artifact_store import SHORT
 from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.errors import BusyError, OvernightError
 from data_contracts.home import Home
+from data_contracts.manifest import InputRef
 from data_contracts.registry import Registry
 from flows.placement import run_stage
 from flows.recipe import Recipe
@@ -186,12 +187,34 @@ class Night:
         artifact = self.home.artifacts.open(entry.policy_id)
         return StageResult.of("champion", artifact, reused=True)
 
+    def champion_to_start_from(self, base_model: StageResult, preferences: StageResult) -> StageResult | None:
+        """The champion that tonight's policy starts from, where the recipe says so and it came from the same base model.
+
+        The first policy that was judged after learning from these preferences decides: so a night with nothing new starts where that one
+        started, although its policy may be the champion by now.
+        """
+        if getattr(self.recipe.policy, "start", "base_model") != "champion":
+            return None
+        registry, same = Registry(self.home.registry / self.recipe.registry.line), (base_model.digest, preferences.digest)
+        for entry in registry.history("candidate"):
+            behind = self._inputs(entry.policy_id)
+            if (behind["base_model"].digest, behind["prompts"].digest) == same:
+                start = behind.get("start")
+                return None if start is None else StageResult.of("champion", self.home.artifacts.open(start.id), reused=True)
+        champion = registry.current("champion")
+        if champion is None or self._inputs(champion.policy_id)["base_model"].digest != base_model.digest:
+            return None
+        return StageResult.of("champion", self.home.artifacts.open(champion.policy_id), reused=True)
+
+    def _inputs(self, artifact_id: str) -> dict[str, InputRef]:
+        """What an artifact was made from, by role."""
+        return {ref.role: ref for ref in self.home.artifacts.open(artifact_id).manifest.identity.inputs}
+
     def reward_model_to_beat(self, champion: StageResult | None, reward_model: StageResult) -> StageResult | None:
         """What the champion learned through, or None where there is no champion or it learned through tonight's, or through none."""
         if champion is None:
             return None
-        inputs = self.home.artifacts.open(champion.artifact_id).manifest.identity.inputs
-        behind = next((ref for ref in inputs if ref.role == "reward_model"), None)
+        behind = self._inputs(champion.artifact_id).get("reward_model")
         if behind is None or behind.digest == reward_model.digest:
             return None
         return StageResult.of("champion's reward model", self.home.artifacts.open(behind.id), reused=True)

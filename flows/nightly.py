@@ -58,7 +58,7 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     judge = run(reward_model_stage, recipe.judge, "held-out judge", base_model=backbone, preferences=preferences)
     start = run(sft_stage, recipe.sft, base_model=base, preferences=preferences) if recipe.sft else base
     learns = {"base_model": start, "reward_model": reward_model, "judge": judge, "prompts": preferences, "corpus": corpus}
-    policy = run(policy_stage, recipe.policy, **learns)
+    policy = run(policy_stage, recipe.policy, **learns, start=night.champion_to_start_from(start, preferences))
 
     # From a policy to a decision.
     champion = night.champion_to_beat(policy)

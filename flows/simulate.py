@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from rich.table import Table
 
 from data_contracts.artifact_store import Artifact
 from data_contracts.home import Home
@@ -20,9 +19,10 @@ from flows.console import new_console
 from flows.night import NightRecord, night_of
 from flows.nightly import nightly
 from flows.recipe import Recipe, load_recipe
+from flows.simulate_table import nights_table
 from tasks.evaluation.held_out_texts import HeldOutTextsConfig, provide_held_out_texts
 from tasks.learning.base_model import provide_base_model
-from tasks.simulation.deliveries import DeliveryConfig, delivered
+from tasks.simulation.deliveries import ORDINARY, DeliveryConfig, delivered
 from tasks.simulation.people import People, gained, read_lines, write_lines
 from tasks.simulation.stages import write_corpus
 
@@ -91,7 +91,7 @@ def simulate(
         rows = [*rows, _play_night(play, night)]
         write_lines(rows, play.results)
         new_console().print(_line(rows[-1]), highlight=False, soft_wrap=True)
-    new_console().print(_table(rows))
+    new_console().print(nights_table(rows))
     return rows
 
 
@@ -105,7 +105,8 @@ def _play_night(play: Play, night: int) -> dict[str, Any]:
         record = nightly(recipe, play.home.root)
     seconds = time.monotonic() - began
     after = _champion(play.home, recipe)
-    return {"night": night, "outcome": record.outcome, "seconds": round(seconds, 1), **_truth(play, before, after), **_costs(play, record)}
+    told = {"night": night, "delivery": play.calendar.kind(night), "outcome": record.outcome, "seconds": round(seconds, 1)}
+    return told | _truth(play, before, after) | _costs(play, record)
 
 
 def _deliver(play: Play, recipe: Recipe, night: int) -> None:
@@ -170,24 +171,5 @@ def _costs(play: Play, record: NightRecord) -> dict[str, Any]:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    return f"night {row['night']}: {row['outcome']} ({row['seconds']:.0f} s), the champion's true reward {row['true_reward']:.2f}"
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(
-        "night",
-        "outcome",
-        "true reward",
-        "above the base model",
-        "above the champion before",
-        "seconds",
-        "home MB",
-        "memory MB",
-        "processes",
-    )
-    for row in rows:
-        above = f"{row['gain_mean']:.2f} [{row['gain_low']:.2f}, {row['gain_high']:.2f}]"
-        step = f"{row['step_mean']:.2f} [{row['step_low']:.2f}, {row['step_high']:.2f}]" if "step_mean" in row else "–"
-        costs = [f"{row['seconds']:.0f}", f"{row['home_megabytes']:.0f}", str(row["memory_megabytes"]), str(row["processes"])]
-        table.add_row(str(row["night"]), row["outcome"], f"{row['true_reward']:.2f}", above, step, *costs)
-    return table
+    what = f" ({row['delivery']} delivery)" if row["delivery"] != ORDINARY else ""
+    return f"night {row['night']}{what}: {row['outcome']} ({row['seconds']:.0f} s), the champion's true reward {row['true_reward']:.2f}"

@@ -91,6 +91,11 @@ class PPOConfig(LearningConfig):
         description="train matrices of low rank instead of the policy itself, whose weights without them are the reference: one model in "
         "memory for two; they are added into the weights at the end; suits learning rates about ten times as high; needs the extra `lora`",
     )
+    start: Literal["base_model", "champion"] = Field(
+        default="base_model",
+        description="what the policy is at first: the base model (what `sft` made of it, where there is that), or the recipe's champion, "
+        "where there is one that came from the same base model. The KL is from the base model in both cases",
+    )
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how rollouts are sampled")
     updates: int = Field(default=100, ge=1, description="rollouts, each followed by its PPO epochs")
     processes: int = Field(default=1, ge=1, description="processes that train together, each on a GPU of its own where there are GPUs")
@@ -179,6 +184,8 @@ class PPOConfig(LearningConfig):
             raise ValueError("rollout_batch_size must be a multiple of samples_per_prompt")
         if self.method != "ppo" and (self.value == "shared" or self.value_warmup):
             raise ValueError(f"method = {self.method!r} has no values: leave out value = 'shared' and value_warmup")
+        if self.start == "champion" and self.lora:
+            raise ValueError("with LoRA the reference is the policy without it, so it starts from the base model: leave out start or lora")
         if self.value_warmup >= self.updates:
             raise ValueError("value_warmup must be less than updates, or the policy never learns")
         if self.method in ("rloo", "grpo") and self.samples_per_prompt == 1:

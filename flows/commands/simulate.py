@@ -6,6 +6,7 @@ from flows.commands.common import Commands
 
 POISONED, EMPTY = 7, 10
 """The nights that are poisoned and empty by default, where so many are played."""
+PLOT = "nights.svg"
 
 
 def add(commands: Commands, home: argparse.ArgumentParser) -> None:
@@ -43,8 +44,10 @@ def _simulate(options: argparse.Namespace) -> int:
     prepare(root)
     from pydantic import ValidationError
 
+    from flows.console import new_console
     from flows.recipe import in_words
     from flows.simulate import simulate
+    from flows.simulate_table import seeds_table, write_plot
     from tasks.simulation.deliveries import DeliveryConfig
 
     nights = options.nights
@@ -53,10 +56,14 @@ def _simulate(options: argparse.Namespace) -> int:
         "poisoned_night": options.poisoned_night or (POISONED if nights > POISONED else None),
         "empty_night": options.empty_night or (EMPTY if nights > EMPTY else None),
     }
+    played = {}
     for seed in options.seeds:
         try:
             calendar = DeliveryConfig(seed=seed, **days)
         except ValidationError as error:
             raise InputError("; ".join(in_words(one) for one in error.errors()), where="overnight simulate") from None
-        simulate(root, options.recipe, tuple(options.overrides), calendar, options.first, options.comparisons)
+        played[seed] = simulate(root, options.recipe, tuple(options.overrides), calendar, options.first, options.comparisons)
+        write_plot(played, root / PLOT)
+    new_console().print(seeds_table(played))
+    print(f"plot: {root / PLOT}")
     return 0

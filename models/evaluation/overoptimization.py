@@ -14,6 +14,8 @@ import numpy as np
 FITTED = {"score": "validation_score", "judge_score": "validation_judge_score"}
 """The figures that are fitted, and their columns in the metrics."""
 KL = "validation_kl_k1"
+AT_BASE = 1e-3
+"""A policy whose KL, in nats per response, is not above this is the base model; rounding alone gives less."""
 LEAST = 3
 """States of the policy with a KL above 0 that a fit of two coefficients needs."""
 
@@ -36,9 +38,12 @@ class Curve(NamedTuple):
 
 
 def points(metrics: Sequence[Mapping[str, float | None]], column: str) -> list[tuple[float, float]]:
-    """KL and gain over the base model of each state that was validated, those with a KL above 0; none without the base model's row."""
+    """KL and gain over the base model of each state that was validated, those with a KL above 0.
+
+    None without the base model's row: training that started from a champion never was at a KL of 0.
+    """
     known = [(kl, value) for row in metrics if (kl := row.get(KL)) is not None and (value := row.get(column)) is not None]
-    if not known:
+    if not known or known[0][0] > AT_BASE:
         return []
     base = known[0][1]
     return [(kl, value - base) for kl, value in known[1:] if kl > 0]

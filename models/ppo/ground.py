@@ -46,7 +46,7 @@ def set_up(job: Job[PPOConfig], accelerator: Accelerator) -> tuple[Policy, Learn
     """The models, where they are to be, and the prompts."""
     config, base, device = job.config, job.input("base_model", "model"), accelerator.device
     tokenizer = load_tokenizer(base)
-    policy = load_policy(config, base, device)
+    policy = load_policy(config, base, device, job.input("start", "model") if "start" in job.inputs else base)
     value = _value_of(job, policy, device)
     learner = new_learner(policy.model, value, config, accelerator, pad_token(tokenizer))
     longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")

@@ -1,7 +1,7 @@
 """Monitors: rules over the metrics of a training run that notice when a policy goes wrong, and warn or stop.
 
 A monitor is a number that is told from the rows of metrics up to now, and alarms when it exceeds its threshold in the recipe. It keeps
-no state, so a run that was resumed alarms as an unbroken one. "At first" means in the first rollout, which the base model gave.
+no state, so a run that was resumed alarms as an unbroken one. "At first" means in the first rollout, which the start of the training gave.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -24,7 +24,7 @@ class Best:
     """The best state so far, with what a checkpoint has to keep of it."""
 
     at: int | None = None
-    """When it was there: an update of PPO or a step of DPO; 0 is the base model; None while none was judged."""
+    """When it was there: an update of PPO or a step of DPO; 0 is the start; None while none was judged."""
     judge_score: float = float("-inf")
     weights: dict[str, Tensor] = field(default_factory=dict)
 

@@ -62,8 +62,8 @@ class Validation(NamedTuple):
 def run(job: Job[PPOConfig]) -> Headline:
     """Train a policy; writes `model/`, `metrics.jsonl`, `alarms.jsonl` and, with validation prompts, `samples.parquet`.
 
-    Inputs: `base_model` (start and reference), `judge` (a held-out reward model), `prompts`; where the recipe needs them, `reward_model`,
-    `prompt_files` and `corpus`.
+    Inputs: `base_model` (the reference, and the start where there is no other), `judge` (a held-out reward model), `prompts`; where the
+    recipe needs them, `start`, `reward_model`, `prompt_files` and `corpus`.
     """
     config, accelerator = job.config, Accelerator()
     policy, learner, ground = set_up(job, accelerator)
@@ -216,7 +216,7 @@ def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progr
 
 
 def _gains(standing: Standing) -> dict[str, float | int | None]:
-    """What training gained, from the base model to the policy that was kept, on the validation prompts or, without any, in rollouts."""
+    """What training gained, from its start to the policy that was kept, on the validation prompts or, without any, in rollouts."""
     rows = {row["update"]: row for row in standing.metrics}
     if standing.best.at is None:
         first, last = standing.metrics[1], standing.metrics[-1]

@@ -11,13 +11,21 @@ if TYPE_CHECKING:
 
     from models.evaluation.overoptimization import Curve
 
-INK, BLUE, ORANGE, GREEN = "#7d8590", "#3b82f6", "#f59e0b", "#10b981"
+INK, BLUE, ORANGE, GREEN, RED = "#7d8590", "#3b82f6", "#f59e0b", "#10b981", "#ef4444"
 GAINS = {
     "score": (BLUE, "reward model"),
     "judge_score": (GREEN, "held-out judge"),
     "true_reward": (ORANGE, "true reward (simulated)"),
 }
 """Who says what was gained: colour and label."""
+DECISIONS = {
+    "promoted": (GREEN, "o"),
+    "not promoted": (ORANGE, "v"),
+    "stopped": (RED, "s"),
+    "nothing new": (INK, "d"),
+    "failed": (RED, "x"),
+}
+"""How a night's outcome begins: colour and mark."""
 STYLE: Any = {
     "svg.hashsalt": "overnight",
     "svg.fonttype": "none",
@@ -121,6 +129,29 @@ def overoptimization_plot(found: Mapping[str, Sequence[tuple[float, float]]], cu
     axes.set_ylabel("score gained")
     axes.legend(loc="upper left", fontsize=9)
     return _svg(figure, "scores gained over the root of the KL, on validation prompts")
+
+
+def nights_plot(seeds: Mapping[int, Sequence[Mapping[str, Any]]]) -> str:
+    """The champion's true reward above the base model's after each night (`night`, `outcome`, `gain_mean`), a line per seed.
+
+    The points tell what was decided; with one seed its 95 % interval stands behind.
+    """
+    figure, axes = _figure(8.0, 4.0)
+    drawn: dict[str, Any] = {}
+    for rows in seeds.values():
+        nights, gains = [row["night"] for row in rows], [row["gain_mean"] for row in rows]
+        if len(seeds) == 1:
+            axes.fill_between(nights, [row["gain_low"] for row in rows], [row["gain_high"] for row in rows], color=BLUE, alpha=0.12)
+        axes.step(nights, gains, where="post", color=INK, linewidth=1.0, alpha=0.6)
+        for decision, (color, marker) in DECISIONS.items():
+            found = [row for row in rows if row["outcome"].startswith(decision)]
+            if found:
+                x, y = [row["night"] for row in found], [row["gain_mean"] for row in found]
+                drawn[decision] = axes.plot(x, y, marker, color=color, markersize=6)[0]
+    axes.set_xlabel("night")
+    axes.set_ylabel("the champion's true reward above the base model's")
+    axes.legend(drawn.values(), drawn.keys(), loc="lower right", fontsize=9)
+    return _svg(figure, "true reward of the champion above the base model after each night")
 
 
 def scatter_plot(rows: Sequence[dict[str, Any]], x: str, y: str, x_label: str, y_label: str) -> str:

@@ -129,15 +129,17 @@ def train_policy(
     judge: Artifact,
     prompts: Artifact,
     corpus: Artifact | None = None,
+    start: Artifact | None = None,
 ) -> Made:
     """A policy by PPO, or a relative, against the reward model, or by DPO from the preferences that `prompts` come from.
 
-    The held-out judge chooses among its updates. The simulated corpus is an input where its pretraining loss is mixed in.
+    The held-out judge chooses among its updates. The simulated corpus is an input where its pretraining loss is mixed in, and a champion
+    where the policy starts from it.
     """
     if isinstance(config, DPOConfig):
         return make_learned(home, "policy", "train_dpo", config, {"base_model": base_model, "judge": judge, "prompts": prompts})
     rewarded: dict[str, Artifact | None] = {"reward_model": reward_model} if config.needs_reward_model else {}
-    inputs = {"base_model": base_model, **rewarded, "judge": judge, "prompts": prompts}
+    inputs = {"base_model": base_model, **rewarded, "judge": judge, "prompts": prompts, "start": start}
     if config.prompt_files:
         inputs["prompt_files"] = provide_files(home, "prompt_files", config.prompt_files, "policy.prompt_files")
     if config.ptx:

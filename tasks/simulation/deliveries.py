@@ -12,6 +12,9 @@ from models.randomness import generator
 from tasks.simulation.feedback import Rows
 from tasks.stage import StageConfig
 
+ORDINARY, POISONED, EMPTY = "ordinary", "poisoned", "empty"
+"""Kinds of deliveries."""
+
 
 class DeliveryConfig(StageConfig):
     """The calendar of the nights, and how untidy their deliveries are."""
@@ -37,6 +40,10 @@ class DeliveryConfig(StageConfig):
         if self.poisoned_night is not None and self.poisoned_night == self.empty_night:
             raise ValueError(f"night {self.empty_night} cannot be poisoned and empty")
         return self
+
+    def kind(self, night: int) -> str:
+        """What is special about a night's delivery."""
+        return {self.poisoned_night: POISONED, self.empty_night: EMPTY}.get(night, ORDINARY)
 
     def before(self, night: int) -> int | None:
         """The night of the delivery before, or None where there is none."""

@@ -136,6 +136,37 @@ def test_the_reward_model_to_beat_is_the_one_behind_the_champion(tmp_path: Path)
     assert night.reward_model_to_beat(None, tonight) is None, "the first night"
 
 
+def test_a_policy_starts_from_the_champion_of_the_same_base_model_and_again_from_the_same_one(tmp_path: Path) -> None:
+    nights = Nights(Home(tmp_path))
+    registry = Registry(nights.home.registry / "built-in")
+    base, other, old, new = (nights.result(*names) for names in (("base", "b"), ("base", "o"), ("preferences", "1"), ("preferences", "2")))
+
+    def judged(name: str, behind: StageResult, start: StageResult | None = None, learned_from: StageResult = old) -> StageResult:
+        roles = {"base_model": behind, "prompts": learned_from, **({"start": start} if start else {})}
+        inputs = tuple(InputRef(role=role, kind=one.kind, id=one.artifact_id, digest=one.digest) for role, one in roles.items())
+        identity = Identity(kind="policy", code_version="1", inputs=inputs)
+        policy = nights.home.artifacts.make(identity, lambda directory: _write_name(directory, name, {})).artifact
+        entry = AliasEntry(version_id=name, policy_id=policy.id, policy_digest=policy.digest, reason="test", by="kim")
+        registry.move("candidate", entry)
+        now = registry.current("champion")
+        registry.promote(entry, instead_of=now.policy_digest if now else None)
+        return StageResult.of("champion", policy, reused=True)
+
+    def start(base_model: StageResult, preferences: StageResult, setting: str = "champion") -> str | None:
+        night = Night.begin(load_recipe("built-in", overrides=(f"policy.start='{setting}'",)), nights.home)
+        found = night.champion_to_start_from(base_model, preferences)
+        return None if found is None else nights.home.artifacts.open(found.artifact_id).file("name").read_text()
+
+    assert start(base, old) is None, "the first night"
+    first = judged("first", base)
+    assert start(base, old) is None, "what was learned from these preferences started from the base model"
+    assert start(base, new) == "first"
+    assert start(base, new, "base_model") is None
+    assert start(other, new) is None, "the champion came from another base model"
+    judged("second", base, first, new)
+    assert start(base, new) == "first", "run again, a night starts where it started"
+
+
 @pytest.mark.parametrize(
     ("decision", "decided", "outcome"),
     [

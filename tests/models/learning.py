@@ -47,11 +47,11 @@ def some_prompts(count: int) -> list[Prompt]:
     return [Prompt(f"prompt-{i:03d}", "ab"[i % 2], user(text)) for i, text in enumerate(sentences(count, seed=7))]
 
 
-def ground_of(model: Path, config: PPOConfig, scorer: Scorer, *, prompts: int = 16) -> tuple[Learner, Ground]:
+def ground_of(model: Path, config: PPOConfig, scorer: Scorer, *, prompts: int = 16, start: Path | None = None) -> tuple[Learner, Ground]:
     """A learner and all it learns from, with a function as reward model and as judge."""
     tokenizer, device = load_tokenizer(model), torch.device("cpu")
     torch.manual_seed(0)
-    policy, value = load_policy(config, model, device), None
+    policy, value = load_policy(config, model, device, start or model), None
     if config.method == "ppo":
         value = ValueHead(policy.model) if config.value == "shared" else load_value_model(config, model, model, tokenizer, device)
     learner = new_learner(policy.model, value, config, Accelerator(cpu=True), pad_token(tokenizer))

@@ -18,7 +18,7 @@ class Policy(NamedTuple):
     model: LanguageModel
     """An ordinary language model; LoRA's matrices, where it has them, stand in its layers."""
     reference: LanguageModel
-    """What the policy was at the start, which stays."""
+    """The base model, which stays: the policy at the start, unless that is a champion."""
     adapters: Adapters | None
 
     def merged(self) -> LanguageModel:
@@ -48,11 +48,11 @@ class WithoutAdapters:
             self._adapters.enable_adapter_layers()
 
 
-def load_policy(config: PPOConfig, directory: Path, device: torch.device) -> Policy:
-    """The policy that training starts with, and its reference."""
-    model = load_language_model(directory, device)
+def load_policy(config: PPOConfig, base_model: Path, device: torch.device, start: Path) -> Policy:
+    """The policy that training starts with, and its reference, the base model; with LoRA both are the base model."""
+    model = load_language_model(start, device)
     if config.lora is None:
-        return Policy(model, load_language_model(directory, device).eval().requires_grad_(False), None)
+        return Policy(model, load_language_model(base_model, device).eval().requires_grad_(False), None)
     torch.manual_seed(derive_seed(config.seed, "policy", "lora"))
     head = model.get_output_embeddings()
 

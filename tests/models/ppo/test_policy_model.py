@@ -79,7 +79,7 @@ def test_what_lora_learned_is_saved_as_plain_weights(chat_model: Path, tmp_path:
     assert changed == {name for name in before if "_proj" in name}
     saved = AutoModelForCausalLM.from_pretrained(job.output / "model")
     learner, ground = ground_of(chat_model, config, length_score, prompts=12)
-    policy = load_policy(config, chat_model, torch.device("cpu"))
+    policy = load_policy(config, chat_model, torch.device("cpu"), chat_model)
     with torch.no_grad():  # oracle: W + alpha / rank · B·A, as peft adds it, of the very first update's matrices is what was saved
         assert not torch.allclose(logits(saved, ground), logits(policy.model, ground), atol=1e-3)
     assert torch.equal(logits(policy.merged(), ground), logits(learner.policy.model, ground))
@@ -159,7 +159,7 @@ def test_values_that_cannot_be_are_refused(changes: dict[str, Any], message: str
 
 def test_the_matrices_follow_the_seed(chat_model: Path) -> None:
     assert derive_seed(0, "policy", "lora") != derive_seed(1, "policy", "lora")
-    first, again, other = (load_policy(ppo_config(seed=seed, **LORA), chat_model, torch.device("cpu")) for seed in (0, 0, 1))
+    first, again, other = (load_policy(ppo_config(seed=seed, **LORA), chat_model, torch.device("cpu"), chat_model) for seed in (0, 0, 1))
 
     def matrix(policy: Any) -> Tensor:
         return next(weight for name, weight in policy.model.named_parameters() if "lora_A" in name)

@@ -15,7 +15,8 @@ from data_contracts.errors import InputError
 from data_contracts.manifest import list_files
 from models.checkpoint import Checkpoints
 from models.configs import SamplingConfig
-from models.language.language_model import load_language_model
+from models.evaluation.overoptimization import points
+from models.language.language_model import load_language_model, save_language_model
 from models.language.text import Message, load_tokenizer
 from models.policy_configs import PPOConfig
 from models.ppo.scoring import Scorer
@@ -94,6 +95,29 @@ def test_without_a_learning_rate_the_policy_stays_the_reference(chat_model: Path
         assert row["kl_k3"] == pytest.approx(0, abs=1e-6)
         assert row["ratio"] == pytest.approx(1, abs=1e-5)
         assert row["clip_fraction"] == 0
+
+
+def test_a_policy_that_starts_from_a_champion_is_held_near_the_base_model(chat_model: Path, tmp_path: Path) -> None:
+    champion = load_language_model(chat_model)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in champion.parameters():
+            weight.add_(0.05 * weight.std() * torch.randn_like(weight))
+    save_language_model(champion, load_tokenizer(chat_model), tmp_path / "champion")
+    config = ppo_config(start="champion")
+    learner, ground = ground_of(chat_model, config, length_score, start=tmp_path / "champion")
+    assert isinstance(ground.actors.reference, torch.nn.Module)
+    assert is_same(dict(ground.actors.reference.named_parameters()), weights_of(chat_model))
+    still = config.model_copy(update={"learning_rate": 0.0})
+    standing = train(learner, ground, still, SILENT, Checkpoints(tmp_path, "identity"))
+    assert is_same(dict(learner.policy.model.named_parameters()), weights_of(tmp_path / "champion"))
+    assert [row["kl_k1"] > 0.01 for row in standing.metrics[1:]] == [True] * 3  # type: ignore[operator]
+    assert points(standing.metrics, "validation_score") == [], "gains over the base model are not told where it was not measured"
+
+
+def test_lora_starts_from_the_base_model() -> None:
+    with pytest.raises(ValidationError, match="leave out start or lora"):
+        ppo_config(start="champion", lora={"rank": 2})
 
 
 def test_every_rollout_draws_new_random_numbers(chat_model: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import re
 
 import polars as pl
 
-from tasks.decision.plots import overoptimization_plot, reliability_plot, timeline_plot
+from tasks.decision.plots import nights_plot, overoptimization_plot, reliability_plot, timeline_plot
 from tasks.decision.report import days_with
 
 
@@ -53,3 +53,14 @@ def test_the_true_reward_is_drawn_beside_the_scores_where_it_is_known() -> None:
     gains = {name: [(1.0, 0.5), (4.0, 0.8)] for name in ("score", "judge_score")}
     assert "true reward" not in overoptimization_plot(gains, {})
     assert "true reward (simulated)" in overoptimization_plot({**gains, "true_reward": [(1.0, 0.4)]}, {})
+
+
+def test_nights_are_marked_by_what_was_decided_a_line_per_seed() -> None:
+    rows = [
+        {"night": night, "outcome": outcome, "gain_mean": 0.5, "gain_low": 0.4, "gain_high": 0.6}
+        for night, outcome in enumerate(["promoted (gate: pass)", "stopped by the data gate: agreement", "nothing new"], 1)
+    ]
+    svg = nights_plot({0: rows})
+    assert svg == nights_plot({0: rows})
+    assert "not promoted" not in svg
+    assert all(decision in svg for decision in ("promoted", "stopped", "nothing new"))
