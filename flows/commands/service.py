@@ -15,9 +15,15 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
     """Add the commands that start, stop and look at a local installation."""
     up = commands.add_parser("up", parents=[home], help="start a complete local installation: Prefect's server, deployments, two workers")
     up.add_argument("--port", type=int, help="port of the server on this machine (default: the one it had, or 4200)")
-    up.add_argument("--recipe", metavar="NAME", help="recipe of runs that name none (default: OVERNIGHT_RECIPE, or built-in)")
-    up.add_argument("--recipes", metavar="DIR", help="folder of recipes that runs may name (default: OVERNIGHT_RECIPES, or none)")
-    up.add_argument("--data", metavar="DIR", help="folder for the recipes' relative paths (default: OVERNIGHT_DATA, or beside the recipe)")
+    up.add_argument(
+        "--recipe", metavar="NAME", help="recipe of runs that name none (default: OVERNIGHT_RECIPE, or the one it had, or built-in)"
+    )
+    up.add_argument("--recipes", metavar="DIR", help="folder of recipes that runs may name (default: OVERNIGHT_RECIPES, or the one it had)")
+    up.add_argument(
+        "--data",
+        metavar="DIR",
+        help="folder for the recipes' relative paths (default: OVERNIGHT_DATA, or the one it had, or beside the recipe)",
+    )
     up.set_defaults(command=_up)
     alerts = commands.add_parser(
         "alerts", parents=[home], help="have a Prefect server send alerts and mark runs that fell silent as crashed"

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from data_contracts.errors import RecipeError
-from flows.deployments.place import DATA, FUNCTIONS, RECIPE_FOLDER, Place
+from flows.deployments.place import Place
+from flows.variables import DATA, FUNCTIONS, RECIPE_FOLDER
 from models.policy_configs import PPOConfig, SFTConfig
 from models.reward_terms import FunctionTerm
 from tasks.learning.base_model import BUILT_IN, BaseModelConfig

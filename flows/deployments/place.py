@@ -12,9 +12,8 @@ from data_contracts.errors import RecipeError
 from data_contracts.home import Home
 from data_contracts.sharing.share import join
 from flows.recipe import DEFAULT_RECIPE, RECIPES
+from flows.variables import DATA, FUNCTIONS, HOME, RECIPE, RECIPE_FOLDER, STORE
 
-HOME, STORE, RECIPE, RECIPE_FOLDER, DATA = "OVERNIGHT_HOME", "OVERNIGHT_STORE", "OVERNIGHT_RECIPE", "OVERNIGHT_RECIPES", "OVERNIGHT_DATA"
-FUNCTIONS = "OVERNIGHT_FUNCTIONS"
 BARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -1,6 +1,7 @@
 """`overnight up` and `overnight down`: Prefect's server, its pools, the deployments and a worker for each pool, on this machine alone."""
 
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -14,11 +15,15 @@ from data_contracts.errors import InputError, StageError
 from data_contracts.sharing.share import write_whole
 from flows.service.api import SEEN_SECONDS, answers, auth_string, has_pool, silence
 from flows.service.processes import Processes
+from flows.variables import DATA, FUNCTIONS, RECIPE, RECIPE_FOLDER, STORE
 
 PROJECT = Path(__file__).parents[2]
 PREFECT_FILE = PROJECT / "prefect.yaml"
 POOL_TEMPLATE = PROJECT / "deploy" / "work-pools" / "process.json"
 """Of the pools' jobs: who starts a run changes nothing of its command, environment and place."""
+SETTINGS = "settings.json"
+REMEMBERED = (STORE, RECIPE, RECIPE_FOLDER, DATA, FUNCTIONS)
+"""Environment variables that say where runs work, and with what."""
 HOST, PORT = "127.0.0.1", 4200
 SERVER = "server"
 ALERT_URL = "OVERNIGHT_ALERT_URL"
@@ -58,8 +63,28 @@ class Installation:
         """Address of the server's API while the server runs, or None."""
         return f"{self.address}/api" if SERVER in self.processes.running() else None
 
+    def remember(self) -> None:
+        """Keep where runs work, as the environment says it: what it does not say stays as it was at the last `up`.
+
+        Raises:
+            InputError: workers run that were told otherwise.
+        """
+        known = self.remembered()
+        told = known | {name: os.environ[name] for name in REMEMBERED if os.environ.get(name)}
+        if told == known:
+            return
+        if known and any(name != SERVER for name in self.processes.running()):
+            what = ", ".join(f"{name}={known.get(name, '')}" for name in REMEMBERED if known.get(name) != told.get(name))
+            raise InputError(f"workers are running with {what}", where=str(self.root), remedy="`overnight down`, then up again")
+        write_whole(self.folder / SETTINGS, json.dumps(told, indent=2) + "\n")
+
+    def remembered(self) -> dict[str, str]:
+        """What `remember` kept, by environment variable."""
+        file = self.folder / SETTINGS
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+
     def environment(self, address: str) -> dict[str, str]:
-        """The environment of server and workers; recipes, data and store are those of whoever starts them."""
+        """The environment of server and workers: that of whoever starts them, with what was remembered."""
         own = {
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_API_URL": f"{address}/api",
@@ -74,7 +99,7 @@ class Installation:
         }
         if auth := auth_string():
             own["PREFECT_API_AUTH_STRING"] = auth
-        return {**{name: value for name, value in os.environ.items() if name != ALERT_URL}, **own}
+        return {**{name: value for name, value in os.environ.items() if name != ALERT_URL}, **self.remembered(), **own}
 
 
 def up(installation: Installation, port: int | None, say: Callable[[str], None], alert_url: str | None = None) -> str:
@@ -90,11 +115,12 @@ def up(installation: Installation, port: int | None, say: Callable[[str], None],
         Address of the server's pages.
 
     Raises:
-        InputError: the port is taken, there is no `prefect.yaml`, or the URL is no web address.
+        InputError: the port is taken, there is no `prefect.yaml`, the URL is no web address, or workers run with another recipe or place.
         StageError: server or deployments failed, with the end of the log; or no message reaches the URL.
     """
     if not PREFECT_FILE.exists():
         raise InputError("there is no prefect.yaml", where=str(PROJECT), remedy="run it from a checkout: pip install --editable .")
+    installation.remember()
     address, environment = _serve(installation, port, say)
     if _deploy(installation, environment, say) or alert_url:
         _watch(environment, alert_url, say)

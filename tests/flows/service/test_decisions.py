@@ -7,7 +7,7 @@ import pytest
 from data_contracts.errors import OvernightError
 from data_contracts.home import Home
 from flows.deployments.decisions import approve, reject, rollback
-from flows.deployments.place import HOME
+from flows.variables import HOME
 from tests.tasks.decision.test_approval import aliases, judged
 
 

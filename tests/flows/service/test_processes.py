@@ -34,6 +34,24 @@ def test_a_process_is_ended_with_its_children_and_nothing_else(tmp_path: Path, m
     assert alive(name_of(os.getpid()))
 
 
+def test_what_up_was_told_is_remembered_and_running_workers_are_not_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installation = Installation(tmp_path)
+    monkeypatch.setenv("OVERNIGHT_RECIPE", "mine")
+    installation.remember()
+    monkeypatch.delenv("OVERNIGHT_RECIPE")
+    installation.remember()
+    assert installation.environment("http://127.0.0.1:1")["OVERNIGHT_RECIPE"] == "mine"
+    installation.processes.start("cpu worker", [sys.executable, "-c", "import time; time.sleep(60)"], os.environ)
+    try:
+        monkeypatch.setenv("OVERNIGHT_RECIPE", "other")
+        with pytest.raises(InputError, match="workers are running with OVERNIGHT_RECIPE=mine"):
+            installation.remember()
+    finally:
+        installation.processes.stop("cpu worker")
+    installation.remember()
+    assert installation.environment("http://127.0.0.1:1")["OVERNIGHT_RECIPE"] == "other"
+
+
 def test_a_pid_that_another_process_has_by_now_is_not_ours(tmp_path: Path) -> None:
     pid = name_of(os.getpid()).partition(":")[0]
     (tmp_path / FILE).write_text(json.dumps({"server": f"{pid}:1"}))

@@ -1,0 +1,4 @@
+"""The environment variables that say where runs on a machine work, and with what."""
+
+HOME, STORE, RECIPE, RECIPE_FOLDER, DATA = "OVERNIGHT_HOME", "OVERNIGHT_STORE", "OVERNIGHT_RECIPE", "OVERNIGHT_RECIPES", "OVERNIGHT_DATA"
+FUNCTIONS = "OVERNIGHT_FUNCTIONS"
