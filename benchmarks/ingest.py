@@ -101,7 +101,7 @@ def main() -> None:
 
 def run(name: str, folder: Path) -> dict[str, float]:
     command = [sys.executable, __file__, "--child", name, "--folder", str(folder)]
-    told: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    told: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     print(f"{name}: {told}", file=sys.stderr, flush=True)
     return told
 
