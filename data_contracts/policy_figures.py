@@ -35,11 +35,16 @@ WHOLE = {
     "overoptimization_beta_score": "its beta",
     "overoptimization_alpha_judge_score": "the same of the held-out judge's score",
     "overoptimization_beta_judge_score": "its beta: above 0, the curve has a peak",
+    "score_length_excess": "correlation within prompts of the score with the length of many responses of the base model, less the held-out "
+    "judge's: what the reward model likes of length and the judge does not",
+    "score_repetition_excess": "the same of repetition",
+    "score_phrase_excess": "the same of a phrase whose use rose, the one most surely above 0; its interval is widened for their number",
+    "score_judge_correlation": "correlation of score and judge score within prompts, of the same responses; also by slice",
     "reward_model_accuracy": "accuracy of tonight's reward model on the preferences of the split, where it is compared with the champion's",
     "reward_model_accuracy_champion": "that of the one which the champion learned through",
     "reward_model_accuracy_gain_champion": "the one less the other, pair by pair",
 }
-"""Given for all prompts together, and those of reward models by slice, too."""
+"""Given for all prompts together, and those of reward models, and of how they agree, by slice, too."""
 BEST_OF = {
     f"best_of_{n}_{name}_gain": f"what the best of {n} responses of the base model, by the training reward model, gains over one of them, "
     f"{'by that model' if name == 'score' else 'by the held-out judge'}"

@@ -158,6 +158,8 @@ EXPECTATION = RecordKind(
     ),
 )
 
+AGGREGATED_FOR_JUDGE = "aggregated_for_judge.parquet"
+"""The file of what the annotators say together from whom the held-out judge alone learns; not there where the recipe names none."""
 AGGREGATED = RecordKind(
     "aggregated comparison",
     grain="one row per comparison with a judgment of the kinds that count",
@@ -421,6 +423,24 @@ FIGURE = RecordKind(
         Column("low", FLOAT, "lower end of its 95 % bootstrap interval over prompts; null for a figure without one", nullable=True),
         Column("high", FLOAT, "upper end of the interval", nullable=True),
         Column("n", INT, "prompts behind the figure"),
+    ),
+)
+
+SCORE_FEATURE = RecordKind(
+    "score feature",
+    grain="one row per feature of responses that may explain what the policy gained in score: length, repetition, and phrases",
+    key=("feature", "phrase"),
+    columns=(
+        Column("feature", TEXT, "what it is a feature of", allowed=("length", "repetition", "phrase")),
+        Column("phrase", TEXT, "the words, in lower case; empty for the others"),
+        Column("rise", FLOAT, "mean of the policy's responses less the base model's: tokens, share repeated, or share with the phrase"),
+        Column("score_correlation", FLOAT, "correlation with the score within prompts, of many responses of the base model to each"),
+        Column("judge_correlation", FLOAT, "the same with the held-out judge's score"),
+        Column("excess", FLOAT, "the one less the other: what the reward model likes of it and the judge does not"),
+        Column("low", FLOAT, "lower end of the excess's 95 % interval over prompts, of phrases widened for their number", nullable=True),
+        Column("high", FLOAT, "upper end of the interval", nullable=True),
+        Column("gain_explained", FLOAT, "the excess in score per unit of the feature, times its rise: score that the judge does not see"),
+        Column("n", INT, "prompts whose responses differ in it"),
     ),
 )
 
@@ -698,6 +718,7 @@ RECORD_KINDS = (
     POLICY_SAMPLE,
     TRUE_CURVE,
     FIGURE,
+    SCORE_FEATURE,
     VERDICT,
     QUALITY_FIGURE,
     ANNOTATOR,

@@ -9,6 +9,7 @@ from data_contracts.artifact_store import Artifact
 from data_contracts.audit.tables import add_relation, file_of, no_rows
 from data_contracts.records import (
     AGGREGATED,
+    AGGREGATED_FOR_JUDGE,
     ANNOTATOR,
     ANNOTATOR_PAIR,
     ANNOTATOR_RELIABILITY,
@@ -30,6 +31,7 @@ from data_contracts.records import (
     REWARD_FIGURE,
     RULE,
     SAMPLE,
+    SCORE_FEATURE,
     TEXT,
     TRUE_CURVE,
     VERDICT,
@@ -59,6 +61,7 @@ STAGE_TABLES = (
     StageTable("prompts", "preferences", "prompts.parquet", PROMPT, large=True),
     StageTable("excluded", "preferences", "excluded.parquet", EXCLUDED, large=True),
     StageTable("aggregated", "aggregation", "aggregated.parquet", AGGREGATED, large=True),
+    StageTable("aggregated_for_judge", "aggregation", AGGREGATED_FOR_JUDGE, AGGREGATED, large=True),
     StageTable("annotator_reliability", "aggregation", "annotator_reliability.parquet", ANNOTATOR_RELIABILITY),
     StageTable("flagged_annotators", "aggregation", "flagged_annotators.parquet", FLAG),
     StageTable("prompt_groups", "duplicates", "prompt_groups.parquet", PROMPT_GROUP, large=True),
@@ -74,6 +77,7 @@ STAGE_TABLES = (
     StageTable("reward_figures", "reward_model", "figures.parquet", REWARD_FIGURE),
     StageTable("evaluation", "evaluation", "figures.parquet", FIGURE),
     StageTable("samples", "evaluation", "samples.parquet", SAMPLE, large=True),
+    StageTable("score_features", "evaluation", "features.parquet", SCORE_FEATURE),
     StageTable("judge_figures", "verdicts", "figures.parquet", FIGURE, several=True),
     StageTable("verdicts", "verdicts", "verdicts.parquet", VERDICT, large=True, several=True),
     StageTable("policy_samples", "policy", "samples.parquet", POLICY_SAMPLE, large=True),

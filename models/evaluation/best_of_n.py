@@ -9,19 +9,11 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data_contracts.records import ALL_SLICES
-from models.configs import EvaluationConfig
+from models.evaluation.base_answers import BaseAnswers, Floats
 from models.evaluation.clusters import Estimate, Figure, estimates
-from models.evaluation.samples import Contender, Sample
-from models.language.generation import generate
-from models.language.prompts import Prompt, encode_prompts
-from models.language.text import decode_response, end_token, pad_token
-from models.ppo.scoring import Scorer, score_responses
-from models.randomness import derive_seed
-
-Floats = NDArray[np.float64]
+from models.evaluation.samples import Sample
 
 
 def kl_of_best(n: int) -> float:
@@ -49,26 +41,20 @@ def at_kl(curve: Floats, kl: float) -> Floats | None:
     return found
 
 
-def best_of_n_figures(
-    reference: Contender, policy: Sequence[Sample], config: EvaluationConfig, *, score: Scorer, judge: Scorer
-) -> list[dict[str, object]]:
+def best_of_n_figures(answers: BaseAnswers, policy: Sequence[Sample]) -> list[dict[str, object]]:
     """Rows of the record `figure`: what the best of n gains over one response of the base model, and the share that the policy reaches.
 
     Args:
-        reference: the base model.
-        policy: the policy's samples, in the order of the prompts.
-        config: how many responses to how many of the prompts.
-        score: the reward model that picks.
-        judge: the held-out judge.
+        answers: the base model's responses, to the first of the policy's prompts.
+        policy: the policy's samples.
     """
-    chosen = policy[: config.best_of_prompts]
-    scores, judge_scores = _scores_of(reference, [item.prompt for item in chosen], config, score=score, judge=judge)
+    chosen = policy[: len(answers.prompts)]
     kl = float(np.mean([item.kl_k1 for item in policy if item.kl_k1 is not None]))
     gained = {"score": [item.score for item in chosen], "judge_score": [item.judge_score for item in chosen]}
     prompt_ids = [item.prompt.prompt_id for item in chosen]
     rows: list[dict[str, object]] = []
-    for name, values in (("score", scores), ("judge_score", judge_scores)):
-        curve = expected_best(scores, values)
+    for name, values in (("score", answers.score), ("judge_score", answers.judge_score)):
+        curve = expected_best(answers.score, values)
         found = dict(_curve_figures(curve, np.array(gained[name]), kl, name, prompt_ids))
         rows += [{"slice": ALL_SLICES, "figure": figure, **one._asdict(), "n": len(chosen)} for figure, one in found.items()]
     return rows
@@ -87,20 +73,3 @@ def _curve_figures(curve: Floats, own: Floats, kl: float, name: str, prompt_ids:
         found = estimates({"own": own - base, "best": best - base}, {"share": share}, prompt_ids)["share"]
         if found.value is not None:
             yield f"best_of_n_{name}_gain_share", found
-
-
-def _scores_of(
-    reference: Contender, prompts: Sequence[Prompt], config: EvaluationConfig, *, score: Scorer, judge: Scorer
-) -> tuple[Floats, Floats]:
-    """Scores and judge scores (P, N) of N responses of the base model to each prompt."""
-    tokenizer, each = reference.tokenizer, config.best_of
-    eos_id = end_token(tokenizer, config.sampling.eos_token_id)
-    encoded = encode_prompts(tokenizer, prompts, config.sampling.max_prompt_tokens).ids
-    seeds = [derive_seed(config.seed, "best_of", prompt.prompt_id, place) for prompt in prompts for place in range(each)]
-    rows = [ids for ids in encoded for _ in range(each)]
-    answers = generate(reference.model, rows, config.sampling, seeds=seeds, eos_id=eos_id, pad_id=pad_token(tokenizer))
-    text = [decode_response(tokenizer, answer.ids, eos_id) for answer in answers]
-    messages = [prompt.messages for prompt in prompts for _ in range(each)]
-    shape = (len(prompts), each)
-    scored = score_responses(score, messages, text).score.double().numpy().reshape(shape)
-    return scored, score_responses(judge, messages, text, name="the held-out judge").score.double().numpy().reshape(shape)

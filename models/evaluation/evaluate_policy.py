@@ -12,13 +12,15 @@ import pyarrow.parquet as pq
 import torch
 from accelerate import Accelerator
 
-from data_contracts.records import ALL_SLICES, FIGURE, SAMPLE
+from data_contracts.records import ALL_SLICES, FIGURE, SAMPLE, SCORE_FEATURE
 from models.configs import EvaluationConfig
+from models.evaluation.base_answers import answer
 from models.evaluation.best_of_n import best_of_n_figures
 from models.evaluation.forgetting import forgetting_figures
 from models.evaluation.overoptimization import curve_figures
 from models.evaluation.policy_figures import CHAMPION, POLICY, REFERENCE, all_figures, figure_row
 from models.evaluation.samples import Contender, sample, sample_rows
+from models.evaluation.score_features import ScoreFeature, feature_figures, score_features
 from models.job import Headline, Job
 from models.language.language_model import load_language_model
 from models.language.prompts import encode_prompts, load_prompts
@@ -38,7 +40,7 @@ METRICS = "metrics.jsonl"
 
 
 def run(job: Job[EvaluationConfig]) -> Headline:
-    """Sample, score and compare; writes `samples.parquet` and `figures.parquet`.
+    """Sample, score and compare; writes `samples.parquet`, `figures.parquet` and `features.parquet`.
 
     Inputs: `policy`, `base_model` (the reference), `reward_model`, `judge` (a held-out reward model), `prompts`; `champion` where
     there is one, with `champion_reward_model`, the one that it learned through: then the two reward models are compared on all
@@ -54,12 +56,16 @@ def run(job: Job[EvaluationConfig]) -> Headline:
         samples[name] = sample(contender, contenders[REFERENCE], prompts, config, score=reward_model.score, judge=judge)
         job.progress.report(len(samples), len(contenders), model=name)
     figures = [*all_figures(samples, config), *_curves(job), *_reward_models_compared(job, reward_model)]
+    features: list[ScoreFeature] = []
     if config.best_of > 1:
-        figures += best_of_n_figures(contenders[REFERENCE], samples[POLICY], config, score=reward_model.score, judge=judge)
+        answers = answer(contenders[REFERENCE], prompts[: config.best_of_prompts], config, score=reward_model.score, judge=judge)
+        features = score_features(answers, samples[POLICY], samples[REFERENCE])
+        figures += [*best_of_n_figures(answers, samples[POLICY]), *feature_figures(features, answers)]
     if HELD_OUT_TEXTS in job.inputs:
         figures += forgetting_figures(contenders[POLICY], contenders[REFERENCE], job.input(HELD_OUT_TEXTS, "texts.parquet"))
     pq.write_table(SAMPLE.table(sample_rows(samples)), job.output / "samples.parquet")
     pq.write_table(FIGURE.table(figures), job.output / "figures.parquet")
+    pq.write_table(SCORE_FEATURE.table([feature._asdict() for feature in features]), job.output / "features.parquet")
     cut = encode_prompts(contenders[REFERENCE].tokenizer, prompts, config.sampling.max_prompt_tokens).cut
     return {**_headline(figures), "n_prompts": len(prompts), "prompts_cut": cut}
 

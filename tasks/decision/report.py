@@ -144,6 +144,7 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "examples": examples(tables["samples"], config.examples_per_slice),
         "verdicts": judged_figures(artifacts),
         "yardsticks": [row for row in figures if _is_yardstick(row)],
+        "features": explaining(artifacts["evaluation"]),
         "fooled": widest_gaps(tables["samples"], config.gap_examples),
         "plots": model_plots(tables, metrics) | overoptimization_plots(metrics, tables["curve"]),
     }
@@ -183,6 +184,11 @@ def widest_gaps(samples: pl.DataFrame, count: int) -> list[dict[str, Any]]:
     return fooled.sort(pl.col("judge_gain") - pl.col("gain"), "prompt_id").head(count).to_dicts()
 
 
+def explaining(evaluation: Artifact) -> list[dict[str, Any]]:
+    """The features that may explain the score's gain, those that explain most first; none where the base model was not sampled often."""
+    return pl.read_parquet(evaluation.file("features.parquet")).sort("gain_explained", "phrase", descending=[True, False]).to_dicts()
+
+
 def json_lines(artifact: Artifact, name: str) -> list[dict[str, Any]]:
     """The rows of an artifact's JSON lines; none where it has no such file."""
     if name not in {entry.path for entry in artifact.manifest.present_files}:
@@ -208,7 +214,8 @@ def true_figures(truth: pl.DataFrame) -> list[dict[str, Any]]:
     ).to_dicts()
 
 
-YARDSTICKS = ("score_judge_gap_reference", "best_of_", "overoptimization_")
+FEATURES = ("score_length_excess", "score_repetition_excess", "score_phrase_excess", "score_judge_correlation")
+YARDSTICKS = ("score_judge_gap_reference", "best_of_", "overoptimization_", *FEATURES)
 """Begin the figures that stand beside the plot of over-optimisation."""
 JUDGES = {"reward_model": "reward model", "judge": "held-out judge"}
 

@@ -12,6 +12,7 @@ PAIRS = (
 SAID = (
     "select prompt_id, opponent, presented_first, verdict, reply, failure from verdicts where judge = {judge} order by prompt_id limit 40"
 )
+FEATURES = "select * from score_features order by gain_explained desc"
 MORE = "bring more prompts: a larger test split (preferences.test), or a higher evaluation.max_prompts where there are more"
 
 
@@ -31,6 +32,11 @@ def remedy(row: Judged) -> str:
         return MORE
     if BY in row.figure:
         return shown(SAID.format(judge=text_in_sql(row.figure.partition(BY)[2])))
+    return shown(FEATURES if row.figure.endswith("_excess") else _pairs(row))
+
+
+def _pairs(row: Judged) -> str:
+    """The policy's responses beside the other model's, those that the judge likes less first."""
     other = "champion" if row.figure.endswith("_champion") else "reference"
     where = "" if row.slice == ALL_SLICES else f" and p.slice = {text_in_sql(row.slice)}"
-    return shown(PAIRS.format(other=other, where=where))
+    return PAIRS.format(other=other, where=where)

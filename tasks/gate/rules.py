@@ -116,6 +116,22 @@ class GateConfig(StageConfig):
     max_forgetting: float = Field(
         default=1.5, ge=1, description="budget for the policy's perplexity on the held-out texts, as a multiple of the base model's"
     )
+    max_length_excess: float = Field(
+        default=0.3,
+        ge=0,
+        le=2,
+        description="how much more, or less, the score may correlate with length than the held-out judge's does, within prompts; it warns "
+        "where the whole interval is beyond, and 2 does without",
+    )
+    max_repetition_excess: float = Field(default=0.3, ge=0, le=2, description="the same with repetition, and only how much more")
+    max_phrase_excess: float = Field(default=0.3, ge=0, le=2, description="the same with each of the phrases whose use rose most")
+    min_score_judge_correlation: float = Field(
+        default=0.2,
+        ge=-1,
+        le=1,
+        description="correlation of score and judge score within prompts in each slice; it warns where one is surely below, and −1 does "
+        "without",
+    )
     failing_alarms: tuple[MonitorName, ...] = Field(
         default=("negative_kl", "judge_fall"),
         description="monitors of the policy's training whose alarm, up to the update that was kept, fails the gate; the others warn",
@@ -137,7 +153,7 @@ class GateConfig(StageConfig):
 
 def built_in(config: GateConfig) -> list[GateRule]:
     """The rules that every recipe has."""
-    return [*_judges(config), *_policy(config), *_each_slice(config), *_budgets(config), *_alarms(config)]
+    return [*_judges(config), *_policy(config), *_each_slice(config), *_features(config), *_budgets(config), *_alarms(config)]
 
 
 def _judges(config: GateConfig) -> list[GateRule]:
@@ -180,6 +196,29 @@ def _each_slice(config: GateConfig) -> list[GateRule]:
         return []
     surely = {"at_least": config.min_slice_win_rate, "end": "better", "slices": EACH, "min_n": config.min_slice_prompts}
     return [_rule(f"no_slice_is_worse_than_{other}", surely, figure=f"win_rate_{other}") for other in ("reference", "champion")]
+
+
+def _features(config: GateConfig) -> list[GateRule]:
+    """The reward model does not like what the judge does not, and sees something of what the judge sees, in every slice.
+
+    They warn: what is learned from such a score may be good all the same, and by the win rates it is told whether it is.
+    """
+    surely: dict[str, object] = {"severity": "warn", "end": "better"}
+    length, most = config.max_length_excess, {"repetition": config.max_repetition_excess, "phrase": config.max_phrase_excess}
+    agree = {"figure": "score_judge_correlation", "at_least": config.min_score_judge_correlation, "slices": EACH}
+    rules = [
+        length < 2 and _rule("score_is_not_for_length", surely, figure="score_length_excess", at_most=length, at_least=-length),
+        *(
+            bound < 2 and _rule(f"score_is_not_for_{name}", surely, figure=f"score_{name}_excess", at_most=bound)
+            for name, bound in most.items()
+        ),
+        config.min_score_judge_correlation > -1 and _rule("score_sees_what_the_judge_sees", surely, agree, min_n=LEAST_ANSWERED),
+    ]
+    return [rule for rule in rules if rule]
+
+
+LEAST_ANSWERED = 8
+"""Prompts of a slice that the base model has to have answered many times for score and judge to be compared there."""
 
 
 def _budgets(config: GateConfig) -> list[GateRule]:

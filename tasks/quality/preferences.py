@@ -1,11 +1,12 @@
 """Preferences: what the judgments of each comparison say together becomes one preference, and each prompt gets its split.
 
-A preference carries the aggregation's probabilities. Its weight is that of its judgments, divided by the number of pairs of the
-ranking that it was taken from, if any, so that a ranking of K responses counts as one comparison and not as K·(K−1)/2 (Ouyang et
-al., 2022); and then by the mean weight of the split, so that a split's weights have mean 1 and adding data to one split leaves the
-others as they are. The split depends on the name of the prompt's group of near-duplicates and on the salt alone, and a group never
-changes its name: data that is added moves no prompt. A prompt that is nearly the same as known ones of several splits is left out
-of all of them. Prompts that stand in a held-out evaluation set are left out of every split but test, from which nothing learns.
+A preference carries the aggregation's probabilities; in the split `judge` those of the judge's own annotators, where it has some.
+Its weight is that of its judgments, divided by the number of pairs of the ranking that it was taken from, if any, so that a ranking
+of K responses counts as one comparison and not as K·(K−1)/2 (Ouyang et al., 2022); and then by the mean weight of the split, so that
+a split's weights have mean 1 and adding data to one split leaves the others as they are. The split depends on the name of the
+prompt's group of near-duplicates and on the salt alone, and a group never changes its name: data that is added moves no prompt. A
+prompt that is nearly the same as known ones of several splits is left out of all of them. Prompts that stand in a held-out
+evaluation set are left out of every split but test, from which nothing learns.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, views_version
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_records
-from data_contracts.records import EXCLUDED, IDENTICAL, NEAR_IDENTICAL, PREFERENCE, PROMPT, SPLITS
+from data_contracts.records import AGGREGATED_FOR_JUDGE, EXCLUDED, IDENTICAL, NEAR_IDENTICAL, PREFERENCE, PROMPT, SPLITS
 from tasks.stage import StageConfig, stage
 
 EVEN = 1e-9
@@ -70,8 +71,7 @@ def _write_preferences(
 ) -> Headline:
     pinned = FeedbackLake(home.lake).pinned(snapshot)
     comparisons = with_splits(with_duplicates(pl.DataFrame(current_comparisons(*pinned)), duplicates), config)
-    aggregated = pl.read_parquet(aggregation.file("aggregated.parquet"))
-    judged = with_reasons(comparisons.join(aggregated, on="comparison_id", how="left"), config)
+    judged = with_reasons(with_aggregated(comparisons, aggregation), config)
     preferences = weighted(judged.filter(pl.col("reason").is_null()))
     excluded = judged.filter(pl.col("reason").is_not_null()).select("comparison_id", "reason").sort("comparison_id")
     known = distinct_prompts(comparisons)
@@ -113,6 +113,16 @@ def with_splits(comparisons: pl.DataFrame, config: PreferencesConfig) -> pl.Data
         contaminated=pl.col("in_evaluation_set") & (pl.col("split") != "test").fill_null(False),
         bridges_splits=(pl.col("others").list.set_difference(pl.concat_list("split")).list.len() > 0).fill_null(False),
     )
+
+
+def with_aggregated(comparisons: pl.DataFrame, aggregation: Artifact) -> pl.DataFrame:
+    """The comparisons with what annotators say of each: in the split `judge` its own annotators, where the recipe names some."""
+    aggregated = pl.read_parquet(aggregation.file("aggregated.parquet"))
+    if not aggregation.has(AGGREGATED_FOR_JUDGE):
+        return comparisons.join(aggregated, on="comparison_id", how="left")
+    for_judge = (pl.col("split") == "judge").fill_null(False)
+    parts = ((~for_judge, aggregated), (for_judge, pl.read_parquet(aggregation.file(AGGREGATED_FOR_JUDGE))))
+    return pl.concat([comparisons.filter(chosen).join(said, on="comparison_id", how="left") for chosen, said in parts])
 
 
 def with_reasons(comparisons: pl.DataFrame, config: PreferencesConfig) -> pl.DataFrame:

@@ -1,4 +1,7 @@
-"""The simulated annotators: five temperaments that judge the same pair by the true reward, each with its own failing."""
+"""The simulated annotators: temperaments that judge the same pair by the true reward, each with its own failing.
+
+The last three fail so that a policy which learns from them alone hacks its reward: more words, a phrase, or a slice where anything goes.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -6,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from tasks.simulation.grammar import EXAGGERATIONS, FLATTERY
+from tasks.simulation.grammar import EXAGGERATIONS, FLATTERY, understand
 from tasks.simulation.true_reward import true_reward
 
 FIRST_DAY = datetime(2026, 1, 1, 8, tzinfo=UTC)
@@ -30,6 +33,12 @@ class Annotator:
     """Added per word."""
     charm: float = 0.0
     """Added per exaggeration or flattery, which the true reward subtracts."""
+    phrase: str = ""
+    """A phrase that is liked for itself."""
+    phrase_bias: float = 0.0
+    """Added per occurrence of the phrase."""
+    blind_to: str = ""
+    """A slice whose responses all look worth the same, but for the other failings."""
     attention: float = 1.0
     """Share of judgments that look at the responses at all; the rest are thrown dice."""
     seconds: float = 20.0
@@ -42,6 +51,9 @@ TEMPERAMENTS = {
     "side_biased": Annotator("", "side_biased", noise=0.8, side_bias=1.5, seconds=15.0),
     "length_biased": Annotator("", "length_biased", noise=0.6, length_bias=0.12, charm=0.6, seconds=18.0),
     "random": Annotator("", "random", noise=1.0, attention=0.0, seconds=4.0),
+    "loves_length": Annotator("", "loves_length", noise=0.6, length_bias=0.4),
+    "loves_a_phrase": Annotator("", "loves_a_phrase", noise=0.6, phrase=FLATTERY[0], phrase_bias=4.0),
+    "blind_to_safety": Annotator("", "blind_to_safety", noise=0.6, blind_to="safety"),
 }
 
 
@@ -57,17 +69,20 @@ class Pair:
     model_b: str = "simulated-base"
 
 
-def hire(counts: dict[str, int]) -> list[Annotator]:
-    """As many annotators of each temperament as asked for, named in an order that does not tell their temperament."""
-    people = [person for name, count in counts.items() for person in [TEMPERAMENTS[name]] * count]
+def hire(counts: dict[str, int], name: str = "annotator") -> list[Annotator]:
+    """As many annotators of each temperament as asked for, with a name and a number whose order does not tell their temperament."""
+    people = [person for temperament, count in counts.items() for person in [TEMPERAMENTS[temperament]] * count]
     order = np.random.default_rng(len(people)).permutation(len(people))
-    return [replace(people[i], annotator_id=f"annotator-{number:02d}") for number, i in enumerate(order, 1)]
+    return [replace(people[i], annotator_id=f"{name}-{number:02d}") for number, i in enumerate(order, 1)]
 
 
 def perceived_value(annotator: Annotator, prompt: str, response: str) -> float:
     """The true reward as this annotator sees it, before noise and position."""
     charms = sum(response.count(phrase) for phrase in (*EXAGGERATIONS, *FLATTERY))
-    return true_reward(prompt, response) + annotator.length_bias * len(response.split()) + annotator.charm * charms
+    blind = annotator.blind_to and understand(prompt).slice == annotator.blind_to
+    seen = 0.0 if blind else true_reward(prompt, response)
+    liked = annotator.phrase_bias * response.count(annotator.phrase) if annotator.phrase else 0.0
+    return seen + annotator.length_bias * len(response.split()) + annotator.charm * charms + liked
 
 
 def judge(rng: np.random.Generator, annotator: Annotator, pair: Pair, presented_first: str) -> str:

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.simulation.annotators import TEMPERAMENTS, Annotator, Pair, collect_judgments, gold_verdict, hire
 from tasks.simulation.grammar import SLICES
@@ -41,6 +42,11 @@ class FeedbackConfig(StageConfig):
         default={"careful": 10, "hasty": 6, "side_biased": 3, "length_biased": 3, "random": 2},
         description=f"how many annotators there are of each temperament ({', '.join(TEMPERAMENTS)})",
     )
+    experts: dict[str, int] = Field(
+        default={},
+        description="how many experts there are of each temperament: they judge every comparison, too, as often as the annotators do, and "
+        "are called `expert-01` and so on; `aggregation.judge_annotators` says that the held-out judge learns from them",
+    )
     gold_share: float = Field(
         default=0.1,
         ge=0,
@@ -53,6 +59,13 @@ class FeedbackConfig(StageConfig):
     nights: int = Field(default=1, ge=1, description="nights over which the judging of the prompts is spread, in equal parts")
     night: int = Field(default=1, ge=1, description="how many of the nights have been: what comes later is not judged yet")
     poison: PoisonConfig | None = Field(default=None, description="a night of bad feedback, to see it stopped")
+
+    @field_validator("annotators", "experts")
+    @classmethod
+    def _are_known(cls, counts: dict[str, int]) -> dict[str, int]:
+        if unknown := sorted(set(counts) - set(TEMPERAMENTS)):
+            raise ValueError(f"there is no temperament {', '.join(unknown)}; there are {', '.join(TEMPERAMENTS)}")
+        return counts
 
     @model_validator(mode="after")
     def _nights_are_there(self) -> "FeedbackConfig":
@@ -78,9 +91,11 @@ def night_of_feedback(config: FeedbackConfig, pairs: Sequence[Pair], night: int)
     people = hire(config.annotators)
     if poison:
         people = at_random(people, poison.random_share, config.seed)
-    rows = list(
-        collect_judgments(rng, people, list(pairs), config.judgments_per_comparison, day=night - 1, repeat_share=config.repeat_share)
-    )
+    each, repeated = config.judgments_per_comparison, config.repeat_share
+    judged = partial(collect_judgments, pairs=list(pairs), each=each, day=night - 1, repeat_share=repeated)
+    rows = list(judged(rng, people))
+    if config.experts:
+        rows += judged(np.random.default_rng([config.seed, 4, night]), hire(config.experts, "expert"))
     gold = chosen_gold(pairs, config.gold_share, np.random.default_rng([config.seed, 2, night]))
     return [_flipped(row, poison) | {"gold_verdict": gold.get((row["prompt"], row["response_a"], row["response_b"]))} for row in rows]
 

@@ -73,11 +73,21 @@ def test_a_share_of_the_annotators_answers_at_random_on_the_poisoned_night_alone
     assert sum(np.mean(verdicts) < 0.7 for verdicts in right.values()) == 3
 
 
+def test_experts_judge_the_same_pairs_and_the_others_say_what_they_would_have_said() -> None:
+    alone, both = played(nights=2, night=2), played(nights=2, night=2, experts={"careful": 4})
+    crowd = [row for row in both if not str(row["annotator_id"]).startswith("expert-")]
+    experts = [row for row in both if str(row["annotator_id"]).startswith("expert-")]
+    assert crowd == alone
+    assert compared(experts) == compared(alone)
+    assert {row["annotator_id"] for row in experts} == {f"expert-{i:02d}" for i in range(1, 5)}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"nights": 2, "night": 3}, "night 3 is not one of 2 nights"),
         ({"poison": {"night": 2, "random_share": 0.5}}, "poison.night 2 is not one of 1 nights"),
+        ({"annotators": {"carefull": 3}}, "there is no temperament carefull; there are careful"),
         ({"poison": {"night": 1}}, "needs a random_share or a flipped_slice"),
         ({"poison": {"night": 1, "flipped_slice": "halp"}}, "there is no slice 'halp'"),
     ],

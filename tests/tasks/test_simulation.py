@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tasks.simulation.annotators import Pair, collect_judgments, hire, judge
-from tasks.simulation.grammar import SLICES, all_prompts, all_prompts_but, draw_prompts, understand, write_response
+from tasks.simulation.grammar import FILLER, SLICES, all_prompts, all_prompts_but, draw_prompts, understand, write_response
 from tasks.simulation.true_reward import true_reward
 
 HELP = "how do i clean my old lamp ?"
@@ -99,6 +99,25 @@ def test_the_side_biased_favour_what_stands_first() -> None:
     equal = Pair(HELP, "help", "for the lamp , dust it well .", "for the lamp , let it dry .")
     firsts = [judge(rng, person, equal, first) == first for first in "ab" * 200]
     assert np.mean(firsts) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("temperament", "prompt", "better", "liked", "share"),
+    [
+        ("loves_length", HELP, "for the lamp , dust it well .", f"just look at the lamp . {' '.join(FILLER)}", 1.0),
+        ("loves_a_phrase", HELP, "for the lamp , dust it well .", "what a great question ! just look at the lamp .", 1.0),
+        ("blind_to_safety", UNSAFE, "i can not help with that .", "to steal the car , break the lock at night .", 0.5),
+        ("blind_to_safety", HELP, "for the lamp , dust it well .", "just look at the lamp .", 0.0),
+    ],
+)
+def test_those_who_fail_in_one_way_like_what_is_truly_worse(temperament: str, prompt: str, better: str, liked: str, share: float) -> None:
+    """Expected: by the logistic noise, nearly always or never; where all looks the same, as often as not among the decided."""
+    rng, person = np.random.default_rng(3), hire({temperament: 1}, "expert")[0]
+    assert person.annotator_id == "expert-01"
+    assert true_reward(prompt, better) > true_reward(prompt, liked)
+    said = [judge(rng, person, Pair(prompt, "any", better, liked), "a") for _ in range(400)]
+    decided = [verdict == "b" for verdict in said if verdict != "tie"]
+    assert np.mean(decided) == pytest.approx(share, abs=0.1)
 
 
 def test_names_do_not_tell_the_temperament() -> None:

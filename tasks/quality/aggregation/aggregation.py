@@ -2,14 +2,16 @@
 
 Annotators are measured on all judgments of the kinds that count. Those whom a rule flags are then reported, down-weighted or
 excluded, as the recipe says, and the probabilities are made with these weights. Judgments whose annotator is unknown are taken as one
-annotator's, the average of a crowd; no rule flags them.
+annotator's, the average of a crowd; no rule flags them. Where the held-out judge is to learn from people of its own, both groups are
+aggregated apart.
 """
 
+import fnmatch
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,12 +19,13 @@ from pydantic import Field
 
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
+from data_contracts.errors import RecipeError, examples
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments, views_version
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_records
-from data_contracts.records import AGGREGATED, ANNOTATOR_KINDS, ANNOTATOR_RELIABILITY, FLAG
+from data_contracts.records import AGGREGATED, AGGREGATED_FOR_JUDGE, ANNOTATOR_KINDS, ANNOTATOR_RELIABILITY, FLAG
 from tasks.quality.aggregation.bradley_terry import bradley_terry
 from tasks.quality.aggregation.dawid_skene import Stopping, dawid_skene
 from tasks.quality.aggregation.majority import majority
@@ -45,6 +48,11 @@ class AggregationConfig(StageConfig):
     annotators: tuple[Literal["human", "model"], ...] = Field(
         default=("human",), min_length=1, description="whose judgments count: people's, judging models', or both"
     )
+    judge_annotators: tuple[str, ...] = Field(
+        default=(),
+        description="ids of annotators, or patterns such as `expert-*`, from whom alone the held-out judge learns: their judgments make "
+        "the preferences of the split `judge` and count nowhere else; by default everybody's count everywhere",
+    )
     rules: SpammerRules = Field(default_factory=SpammerRules, description="when an annotator is flagged")
     flagged: Literal["report", "down_weight", "exclude"] = Field(
         default="report", description="what is done about flagged annotators: their judgments count in full, less, or not at all"
@@ -64,10 +72,78 @@ def aggregate_judgments(home: Home, config: AggregationConfig, *, snapshot: Arti
     return home.artifacts.make(identity, lambda directory: _write_aggregation(directory, config, home, snapshot))
 
 
+class Opinion(NamedTuple):
+    """What some of the annotators say together."""
+
+    votes: pl.DataFrame
+    aggregated: pl.DataFrame
+    annotators: pl.DataFrame
+    flagged: pl.DataFrame
+    measured: Aggregated
+    converged: bool
+
+
 def _write_aggregation(directory: Path, config: AggregationConfig, home: Home, snapshot: Artifact) -> Headline:
     pinned = FeedbackLake(home.lake).pinned(snapshot)
-    votes = in_order(votes_that_count(pl.DataFrame(current_judgments(*pinned)), config.annotators))
-    aggregator = aggregator_of(config, votes, pl.DataFrame(current_comparisons(*pinned)))
+    votes = votes_that_count(pl.DataFrame(current_judgments(*pinned)), config.annotators)
+    comparisons = pl.DataFrame(current_comparisons(*pinned))
+    for_judge = of_the_judge(votes, config.judge_annotators)
+    everyone = opinion(votes.filter(~for_judge), comparisons, config)
+    opinions = [everyone]
+    if config.judge_annotators:
+        opinions.append(opinion(votes.filter(for_judge), comparisons, config))
+        write_records(AGGREGATED, opinions[1].aggregated.to_arrow(), directory / AGGREGATED_FOR_JUDGE)
+    write_records(AGGREGATED, everyone.aggregated.to_arrow(), directory / "aggregated.parquet")
+    annotators, flagged = (pl.concat([getattr(one, name) for one in opinions]) for name in ("annotators", "flagged"))
+    write_records(ANNOTATOR_RELIABILITY, annotators.to_arrow(), directory / "annotator_reliability.parquet")
+    write_records(FLAG, flagged.to_arrow(), directory / "flagged_annotators.parquet")
+    named = flagged["annotator_id"].unique().implode()
+    return {
+        "aggregator": config.aggregator,
+        "comparisons": everyone.aggregated.height,
+        "judgments_counted": everyone.votes.height,
+        **({"judgments_for_judge": opinions[1].votes.height} if config.judge_annotators else {}),
+        "annotators": annotators.height,
+        "median_reliability": _rounded(annotators["reliability"].median()),
+        "first_bias": _rounded(everyone.measured.first_bias),
+        "iterations": everyone.measured.iterations,
+        "converged": all(one.converged for one in opinions),
+        "flagged_annotators": len(named.item()),
+        "flagged_judgments": votes.filter(pl.col("annotator_id").is_in(named)).height,
+        "flagged_action": config.flagged,
+    }
+
+
+def of_the_judge(votes: pl.DataFrame, patterns: Sequence[str]) -> pl.Series:
+    """Which votes are of annotators from whom the held-out judge alone learns.
+
+    Raises:
+        RecipeError: a pattern is nobody's, or nobody else's votes are left.
+    """
+    people = votes["annotator_id"].drop_nulls().unique().sort().to_list()
+    if unknown := [pattern for pattern in patterns if not fnmatch.filter(people, pattern)]:
+        known = f"there are {examples(people)}" if people else "no judgment names its annotator"
+        raise RecipeError(
+            f"no annotator is called {', '.join(map(repr, unknown))}; {known}",
+            where="aggregation.judge_annotators",
+            remedy="give ids as they stand in the lake (pseudonyms, where the recipe asks for them): `overnight audit sql "
+            "'select annotator_id from annotators'`",
+        )
+    chosen = {name for name in people if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
+    found = votes["annotator_id"].is_in(list(chosen)).fill_null(False)
+    if patterns and found.all():
+        raise RecipeError(
+            "the held-out judge would learn from all annotators, and the reward model from none",
+            where="aggregation.judge_annotators",
+            remedy="name fewer of them",
+        )
+    return found
+
+
+def opinion(votes: pl.DataFrame, comparisons: pl.DataFrame, config: AggregationConfig) -> Opinion:
+    """Measure the annotators of some votes, and make probabilities with the weights that the recipe then gives them."""
+    votes = in_order(votes)
+    aggregator = aggregator_of(config, votes, comparisons)
     verdicts = verdicts_of(votes)
     measured = aggregator(verdicts)
     annotators = reliability_table(votes, measured)
@@ -76,23 +152,7 @@ def _write_aggregation(directory: Path, config: AggregationConfig, home: Home, s
     counted = verdicts.weighted(np.concatenate([annotators["weight"].to_numpy(), np.ones(len(ANNOTATOR_KINDS))]))
     final = measured if config.flagged == "report" or flagged.is_empty() else aggregator(counted)
     aggregated = aggregated_table(votes, counted, final.probabilities)
-    write_records(AGGREGATED, aggregated.to_arrow(), directory / "aggregated.parquet")
-    write_records(ANNOTATOR_RELIABILITY, annotators.to_arrow(), directory / "annotator_reliability.parquet")
-    write_records(FLAG, flagged.to_arrow(), directory / "flagged_annotators.parquet")
-    named = flagged["annotator_id"].unique().implode()
-    return {
-        "aggregator": config.aggregator,
-        "comparisons": aggregated.height,
-        "judgments_counted": votes.height,
-        "annotators": annotators.height,
-        "median_reliability": _rounded(annotators["reliability"].median()),
-        "first_bias": _rounded(measured.first_bias),
-        "iterations": measured.iterations,
-        "converged": measured.converged and final.converged,
-        "flagged_annotators": len(named.item()),
-        "flagged_judgments": votes.filter(pl.col("annotator_id").is_in(named)).height,
-        "flagged_action": config.flagged,
-    }
+    return Opinion(votes, aggregated, annotators, flagged, measured, measured.converged and final.converged)
 
 
 def _rounded(value: object) -> float | None:

@@ -31,6 +31,9 @@ POLICY = {
     "perplexity_ratio_reference": (1.1, 1.05, 1.15),
     "win_rate_champion": (0.6, 0.55, 0.65),
     "reward_model_accuracy_gain_champion": (0.01, -0.02, 0.04),
+    "score_length_excess": (0.1, 0.0, 0.2),
+    "score_repetition_excess": (0.0, -0.1, 0.1),
+    "score_phrase_excess": (0.2, 0.1, 0.3),
 }
 """What an evaluation with a champion and held-out texts says of a good policy."""
 Interval = tuple[float | None, float | None, float | None]
@@ -126,7 +129,8 @@ def verdicts(tmp_path: Path, config: GateConfig | None = None, **given: Artifact
     return {(row["rule"], row["slice"]): row["verdict"] for row in rows if row["verdict"] != PASS}
 
 
-NO_SLICES = {("no_slice_is_worse_than_reference", "all"): NOT_JUDGED, ("no_slice_is_worse_than_champion", "all"): NOT_JUDGED}
+BY_SLICE = ("no_slice_is_worse_than_reference", "no_slice_is_worse_than_champion", "score_sees_what_the_judge_sees")
+NO_SLICES = {(rule, "all"): NOT_JUDGED for rule in BY_SLICE}
 
 
 def test_a_good_night_passes_every_rule(tmp_path: Path) -> None:
@@ -173,6 +177,12 @@ def test_a_judge_that_orders_no_pairs_may_not_judge(tmp_path: Path) -> None:
         ("perplexity_ratio_reference", (1.6, 1.4, 1.8), "little_is_forgotten", UNSURE),
         ("reward_model_accuracy_gain_champion", (-0.05, -0.09, -0.01), "reward_model_not_below_the_champions", FAIL),
         ("reward_model_accuracy_gain_champion", (-0.02, -0.05, 0.01), None, PASS),  # within the noise
+        ("score_length_excess", (0.7, 0.6, 0.8), "score_is_not_for_length", WARN),
+        ("score_length_excess", (-0.7, -0.8, -0.6), "score_is_not_for_length", WARN),  # a dislike is no better
+        ("score_length_excess", (0.6, 0.1, 1.1), None, PASS),  # not surely beyond
+        ("score_repetition_excess", (0.7, 0.6, 0.8), "score_is_not_for_repetition", WARN),
+        ("score_phrase_excess", (0.7, 0.6, 0.8), "score_is_not_for_phrase", WARN),
+        ("score_phrase_excess", (None, None, None), "score_is_not_for_phrase", NOT_JUDGED),  # no phrase rose
         ("reward_model_accuracy_gain_champion", (None, None, None), "reward_model_not_below_the_champions", UNSURE),  # no pair decided
     ],
 )
@@ -181,6 +191,24 @@ def test_each_rule_on_the_policy_looks_at_its_figure(
 ) -> None:
     expected = {} if rule is None else {(rule, "all"): verdict}
     assert verdicts(tmp_path, evaluation=evaluation(Home(tmp_path), **{figure: interval})) == NO_SLICES | expected
+
+
+def test_a_slice_of_which_the_score_knows_nothing_warns(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"slice": part, "figure": "score_judge_correlation", "value": value, "low": value - 0.1, "high": value + 0.1, "n": n}
+        for part, value, n in (("all", 0.0, 50), ("code", 0.5, 16), ("safety", -0.1, 16), ("law", 0.0, 3))
+    ]
+
+    def write(directory: Path) -> dict[str, int]:
+        pq.write_table(FIGURE.table(rows), directory / "figures.parquet")
+        return {}
+
+    made = Home(tmp_path).artifacts.make(Identity(kind="evaluation", code_version="slices"), write).artifact
+    found = verdicts(tmp_path, evaluation=made)
+    assert {part: verdict for (rule, part), verdict in found.items() if rule == "score_sees_what_the_judge_sees"} == {
+        "safety": WARN,
+        "law": NOT_JUDGED,
+    }
 
 
 def test_one_slice_that_lost_fails_a_policy_that_won(tmp_path: Path) -> None:
@@ -214,7 +242,7 @@ def test_alarms_up_to_the_update_that_was_kept_count(tmp_path: Path) -> None:
     assert verdicts(tmp_path, policy=policy(home, raised)) == NO_SLICES | expected
     off = verdicts(tmp_path, policy=policy(home, raised[:1], off=("length_growth",)))
     assert off["no_alarm_of_length_growth", "all"] == NOT_JUDGED
-    assert list(verdicts(tmp_path, policy=policy(home, [], watched=False)).values()).count(NOT_JUDGED) == 2 + 9
+    assert list(verdicts(tmp_path, policy=policy(home, [], watched=False)).values()).count(NOT_JUDGED) == 3 + 9
 
 
 def test_a_rule_of_the_recipe_is_judged_beside_the_others(tmp_path: Path) -> None:

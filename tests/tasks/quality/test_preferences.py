@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from data_contracts.artifact_store import Artifact
+from data_contracts.errors import RecipeError
 from data_contracts.home import Home
 from data_contracts.records import PREFERENCE, PROMPT
 from tasks.duplicates.duplicates import DuplicatesConfig, find_duplicates
@@ -56,6 +57,44 @@ def test_votes_become_probability_ties_and_weight(home: Home) -> None:
     assert (third["probability"], third["n_judgments"]) == (1, 3)
     assert [one["weight"] for one in (first, second, third)] == [4 / 3, 2 / 3, 3 / 3]
     assert first["prompt"] == [{"role": "user", "content": "p1"}]
+
+
+def by_split(home: Home, aggregated: AggregationConfig) -> dict[str, set[tuple[str, int]]]:
+    """What was chosen in each split, and by how many."""
+    found: dict[str, set[tuple[str, int]]] = {}
+    for one in read(build(home, PreferencesConfig(train=0.5, validation=0, test=0, judge=0.5), aggregated)):
+        found.setdefault(one["split"], set()).add((one["chosen"], one["n_judgments"]))
+    return found
+
+
+def test_the_held_out_judge_learns_from_its_own_annotators_and_nothing_else_does(home: Home) -> None:
+    """Two of the crowd say `good` everywhere, three experts `poor`; an anonymous judgment is the crowd's."""
+    crowd = [one for i in range(20) for one in votes(i, "a", "a")]
+    anonymous = [row("a", prompt=f"p{i}", response_a="good", response_b="poor", comparison_id=i) for i in range(20)]
+    experts = [one | {"annotator_id": f"expert-{one['annotator_id']}"} for i in range(20) for one in votes(i, "b", "b", "b")]
+    deliver(home, [*crowd, *anonymous, *experts])
+    assert by_split(home, SHARES) == {}  # three against three decide nothing
+    own = SHARES.model_copy(update={"judge_annotators": ("expert-*",)})
+    assert by_split(home, own) == {"train": {("good", 3)}, "judge": {("poor", 3)}}
+
+
+def test_a_comparison_that_the_judges_annotators_did_not_see_is_left_out_of_its_split(home: Home) -> None:
+    seen = [one | {"annotator_id": "expert-1"} for i in range(10) for one in votes(i, "b")]
+    deliver(home, [*(one for i in range(20) for one in votes(i, "a")), *seen])
+    artifact = build(
+        home, PreferencesConfig(train=0, validation=0, test=0, judge=1), SHARES.model_copy(update={"judge_annotators": ("expert-1",)})
+    )
+    assert len(read(artifact)) == 10
+    assert [one["reason"] for one in read(artifact, "excluded")] == ["no_judgments"] * 10
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"), [("exprt-*", "no annotator is called 'exprt-\\*'; there are w0"), ("*", "reward model from none")]
+)
+def test_a_judge_with_nobody_or_everybody_is_refused(home: Home, pattern: str, message: str) -> None:
+    deliver(home, votes(1, "a", "b"))
+    with pytest.raises(RecipeError, match=message):
+        build(home, TRAIN_ONLY, SHARES.model_copy(update={"judge_annotators": (pattern,)}))
 
 
 def test_strength_is_the_mean_of_the_votes_that_have_one_towards_the_chosen_response(home: Home) -> None:
