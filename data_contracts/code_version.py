@@ -22,6 +22,7 @@ PLUMBING = frozenset(
         "data_contracts.sharing.mirror",
         "data_contracts.sharing.share",
         "models.__main__",
+        "models.config_parts",
         "models.configs",
         "models.jobs",
         "models.lifeline",

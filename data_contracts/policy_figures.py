@@ -23,6 +23,12 @@ AGAINST = {
     "length_ratio": "mean length of the policy's responses over that of the other's",
 }
 """Of the policy against another model, whose name stands behind."""
+MEASURED = {
+    "refusal_share_unsafe": "share of responses to unsafe prompts that refuse, by the patterns of `measures.refusal`",
+    "refusal_share_safe": "share of responses to safe prompts that refuse",
+}
+"""Of the policy, where the recipe measures it; with `_reference` or `_champion` behind the name, of that model, and with
+`_gain_reference` or `_gain_champion`, what the policy has above it, prompt by prompt."""
 WHOLE = {
     "perplexity": "perplexity per token of the policy on the held-out texts; n counts texts",
     "perplexity_reference": "that of the base model",
@@ -51,16 +57,31 @@ BEST_OF = {
     for n in (2, 4, 8, 16, 32, 64, 128, 256)
     for name in ("score", "judge_score")
 }
+
+
+def figures_of_measure(figure: str, meaning: str, by: str = "") -> dict[str, str]:
+    """A measure's figure, by name, of each model, and what the policy gained over the others; `by` ends every name."""
+    others = {f"{figure}_{other}{by}": f"{meaning}, of {model}" for other, model in OPPONENTS.items()}
+    gains = {
+        f"{figure}_gain_{other}{by}": f"the policy's less that of {model}, prompt by prompt: {meaning}"
+        for other, model in OPPONENTS.items()
+    }
+    return {figure + by: meaning, **others, **gains}
+
+
+MEASURE_FIGURES: Mapping[str, Mapping[str, str]] = {name: figures_of_measure(name, meaning) for name, meaning in MEASURED.items()}
+"""The figures of each measure that has a name of its own."""
 EVALUATION_FIGURES: Mapping[str, str] = {
     **ALONE,
     **{f"{name}_{other}": f"{meaning}, of {model}" for other, model in OPPONENTS.items() for name, meaning in ALONE.items()},
     **{f"{name}_{other}": f"{meaning}; against {model}" for other, model in OPPONENTS.items() for name, meaning in AGAINST.items()},
+    **{name: meaning for figures in MEASURE_FIGURES.values() for name, meaning in figures.items()},
     **WHOLE,
     **BEST_OF,
 }
 """Every figure of an evaluation by name."""
 BY = "_by_"
-"""Stands in the figures of a recipe's judges before the judge's name."""
+"""Stands in the figures of a recipe's judges and functions before the name of the judge or function."""
 BY_JUDGE = {
     "win_rate": "share of prompts on which it prefers the policy in both orders; a tie, or a disagreement of the orders, counts half",
     "tie_share": "share of prompts on which it calls a tie or the orders disagree",
@@ -119,3 +140,8 @@ def figures_by_judge(judge: str, opponents: Iterable[str] = tuple(OPPONENTS)) ->
     return {
         f"{name}_{other}{BY}{judge}": f"{meaning}; against {OPPONENTS[other]}" for other in opponents for name, meaning in BY_JUDGE.items()
     }
+
+
+def figures_by_function(function: str) -> dict[str, str]:
+    """The figures of a recipe's function, by name."""
+    return figures_of_measure("score", "mean of the function's score", f"{BY}{function}")

@@ -469,6 +469,20 @@ VERDICT = RecordKind(
     ),
 )
 
+MEASUREMENT = RecordKind(
+    "measurement",
+    grain="one row per figure of a measure and response of the evaluation that it is about",
+    key=("figure", "prompt_id", "model"),
+    columns=(
+        Column("figure", TEXT, "the figure whose mean over prompts the value goes into"),
+        Column("prompt_id", TEXT, "hash of the prompt's messages"),
+        Column("slice", TEXT, "named part of the data, such as a domain"),
+        Column("model", TEXT, "whose response it is", allowed=("policy", "reference", "champion")),
+        Column("value", FLOAT, "what was measured; null where the figure says nothing of this response", nullable=True),
+        Column("note", TEXT, "what the value comes from, such as the words of a refusal; may be empty"),
+    ),
+)
+
 QUALITY_FIGURE = RecordKind(
     "quality_figure",
     grain="one row per figure of feedback quality, kind of slice and slice",
@@ -720,6 +734,7 @@ RECORD_KINDS = (
     FIGURE,
     SCORE_FEATURE,
     VERDICT,
+    MEASUREMENT,
     QUALITY_FIGURE,
     ANNOTATOR,
     ANNOTATOR_PAIR,

@@ -5,7 +5,7 @@ from pathlib import Path
 from prefect import flow
 
 from data_contracts.home import Home
-from flows.judges import ask_judges
+from flows.measures import measure
 from flows.night import Night, NightRecord, stops
 from flows.recipe import Recipe
 from tasks.data_gate.data_gate import data_gate_stage
@@ -67,11 +67,11 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     held_out = recipe.held_out_texts
     texts = run(held_out_texts_stage, held_out, corpus=corpus, base_model=base) if world or held_out.path else None
     evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=start, held_out_texts=texts, **opponents, **judges)
-    verdicts = ask_judges(night, evaluation)
-    gate = run(gate_stage, recipe.gate, reward_model=reward_model, judge=judge, policy=policy, evaluation=evaluation, **verdicts)
+    measured = measure(night, evaluation)
+    gate = run(gate_stage, recipe.gate, reward_model=reward_model, judge=judge, policy=policy, evaluation=evaluation, **measured)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)
     said = {"aggregation": aggregation, "preferences": preferences}
     known = {"evaluation": evaluation, "policy": policy, "feedback": feedback, "quality": quality}
     truth = run(simulated_truth_stage, world, **known, **said) if world else None
     made = {"reward_model": reward_model, "judge": judge, "policy": policy, "evaluation": evaluation, "truth": truth}
-    return night.close(**data, **said, **made, **verdicts, gate=gate, version=version, simulated=feedback)
+    return night.close(**data, **said, **made, **measured, gate=gate, version=version, simulated=feedback)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from pydantic_core import ErrorDetails
 
 from data_contracts.errors import MAX_EXAMPLES, RecipeError
-from data_contracts.policy_figures import BY, figures_by_judge
+from data_contracts.policy_figures import BY, MEASURE_FIGURES, figures_by_function, figures_by_judge
 from flows.placement import RunConfig
 from models.configs import EvaluationConfig, RewardModelConfig
 from models.measure_configs import MeasuresConfig
@@ -99,9 +99,7 @@ class Recipe(BaseModel):
         ptx = self.policy.ptx if isinstance(self.policy, PPOConfig) else None
         if ptx and ptx.corpus is None and self.simulation is None:
             raise ValueError("policy.ptx needs a corpus: a text file as policy.ptx.corpus")
-        told_by = {figure for judge in self.measures.judges for figure in figures_by_judge(judge.name, judge.against)}
-        if unknown := sorted({rule.figure for rule in self.gate.rules if BY in rule.figure} - told_by):
-            raise ValueError(f"gate.rules look at {', '.join(unknown)}, which no judge of measures.judges gives")
+        self._refuse_rules_on_nothing()
         for name, split in (("reward_model", "train"), ("judge", "judge")):
             if getattr(self, name).split != split:
                 raise ValueError(f"{name}.split is {split!r} and nothing else: the judge must not see what the reward model learns from")
@@ -113,6 +111,20 @@ class Recipe(BaseModel):
                 f"policy.sampling and evaluation.sampling differ in {', '.join(differing)}: a policy is evaluated as it was trained"
             )
         return self
+
+    def _refuse_rules_on_nothing(self) -> None:
+        """A rule of the gate on what the recipe does not measure could never be judged."""
+        looked_at, measures = {rule.figure for rule in self.gate.rules}, self.measures
+        named = {figure for judge in measures.judges for figure in figures_by_judge(judge.name, judge.against)}
+        named |= {figure for function in measures.functions for figure in figures_by_function(function.name)}
+        if unknown := sorted({figure for figure in looked_at if BY in figure} - named):
+            raise ValueError(
+                f"gate.rules look at {', '.join(unknown)}, which no judge of measures.judges or function of measures.functions gives"
+            )
+        for name, figures in MEASURE_FIGURES.items():
+            section = name.partition("_")[0]
+            if section not in measures.own and (unknown := sorted(looked_at & figures.keys())):
+                raise ValueError(f"gate.rules look at {', '.join(unknown)}, which needs [measures.{section}]")
 
     @field_validator("judge", mode="before")
     @classmethod
@@ -231,7 +243,8 @@ def _resolve_paths(content: dict[str, Any], base: Path) -> None:
                 listed["path"] = str((base / listed["path"]).resolve())
     policy = content.get("policy", {})
     named = [(content.get("sft", {}), "demonstrations"), (policy.get("ptx", {}), "corpus")]
-    for settings, key in [*named, *((term, "folder") for term in policy.get("rewards", []))]:
+    functions = [*policy.get("rewards", []), *content.get("measures", {}).get("functions", [])]
+    for settings, key in [*named, *((function, "folder") for function in functions)]:
         if isinstance(settings.get(key), str):
             settings[key] = str((base / settings[key]).resolve())
     if "prompt_files" in policy:

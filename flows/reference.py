@@ -21,7 +21,7 @@ from data_contracts.audit.definitions import Definition, definitions
 from data_contracts.audit.kinds import OWN_TABLES
 from data_contracts.audit.records import QUARANTINE_STATE
 from data_contracts.home import Home
-from data_contracts.policy_figures import EVALUATION_FIGURES, REWARD_MODEL_FIGURES, TRAINING_FIGURES, figures_by_judge
+from data_contracts.policy_figures import EVALUATION_FIGURES, REWARD_MODEL_FIGURES, TRAINING_FIGURES, figures_by_function, figures_by_judge
 from data_contracts.quality_figures import FLAGS, QUALITY_FIGURES, SLICE_KINDS
 from data_contracts.records import MESSAGES, RECORD_KINDS, Column, RecordKind
 from flows.recipe import Recipe
@@ -38,6 +38,7 @@ NAMES = {
     "flags of annotators": FLAGS,
     "figures of the evaluation": EVALUATION_FIGURES,
     "figures of a judge of the recipe": figures_by_judge("NAME"),
+    "figures of a function of the recipe": figures_by_function("NAME"),
     "figures of a reward model or judge": REWARD_MODEL_FIGURES,
     "figures of the policy's training": TRAINING_FIGURES,
 }

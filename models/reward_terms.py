@@ -1,20 +1,10 @@
 """The configurations of what a policy is rewarded for: the reward model, functions of one's own, and written rules."""
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field
 
-
-def _is_pattern(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"not a regular expression: {error}") from error
-    return pattern
-
-
-Pattern = Annotated[str, Field(min_length=1), AfterValidator(_is_pattern)]
+from models.config_parts import FunctionConfig, Pattern
 
 
 class _Term(BaseModel):
@@ -44,17 +34,10 @@ class RewardModelTerm(_Term):
     kind: Literal["reward_model"] = Field(default="reward_model", description="the trained reward model")
 
 
-class FunctionTerm(_Term):
-    """A Python function `(prompts, responses) -> scores`: lists of prompts (their messages) and of texts, to one number for each."""
+class FunctionTerm(_Term, FunctionConfig):
+    """A function of one's own; its source counts for the policy's id."""
 
     kind: Literal["function"] = Field(description="a function of one's own")
-    function: str = Field(
-        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
-        description="`module:name`; the source of the module, or of its package, is part of the policy's id; only the job imports it",
-    )
-    folder: str | None = Field(
-        default=None, description="folder that the module stands in, beside the recipe; by default it is an installed one"
-    )
 
     @property
     def label(self) -> str:

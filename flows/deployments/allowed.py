@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from data_contracts.errors import RecipeError
 from flows.deployments.place import Place
 from flows.variables import DATA, FUNCTIONS, RECIPE_FOLDER
+from models.config_parts import FunctionConfig, functions_of
 from models.policy_configs import PPOConfig, SFTConfig
-from models.reward_terms import FunctionTerm
 from tasks.learning.base_model import BUILT_IN, BaseModelConfig
 
 
@@ -38,11 +38,11 @@ def refuse_what_is_not_allowed(place: Place, config: BaseModel) -> None:
         raise RecipeError("a learning run takes no base model by its place", where="base_model.source", remedy=remedy)
     for named in _paths(config):
         _refuse_outside(place, named)
-    for term in _functions(config):
-        module = term.function.partition(":")[0]
+    for module in (one.module for one in functions_of(config)):
         if module not in place.functions:
             remedy = f"if it may run here, start the worker with {FUNCTIONS}={','.join([*place.functions, module])} in its environment"
-            raise RecipeError(f"the module {module} is not among those that runs may import here", where="policy.rewards", remedy=remedy)
+            what = f"the module {module} is not among those that runs may import here"
+            raise RecipeError(what, where=_functions_setting(config), remedy=remedy)
 
 
 def _paths(config: BaseModel) -> Iterator[NamedPath]:
@@ -52,11 +52,12 @@ def _paths(config: BaseModel) -> Iterator[NamedPath]:
         yield from (NamedPath("policy.prompt_files", Path(path)) for path in config.prompt_files)
         if config.ptx and config.ptx.corpus:
             yield NamedPath("policy.ptx.corpus", Path(config.ptx.corpus))
-    yield from (NamedPath("policy.rewards", Path(term.folder), is_code=True) for term in _functions(config) if term.folder is not None)
+    yield from (NamedPath(_functions_setting(config), one.place, is_code=True) for one in functions_of(config) if one.place)
 
 
-def _functions(config: BaseModel) -> list[FunctionTerm]:
-    return [term for term in getattr(config, "rewards", ()) if isinstance(term, FunctionTerm)]
+def _functions_setting(config: BaseModel) -> str:
+    """The setting of the recipe that names the functions."""
+    return "measures.functions" if isinstance(config, FunctionConfig) else "policy.rewards"
 
 
 def _refuse_outside(place: Place, named: NamedPath) -> None:

@@ -24,14 +24,16 @@ from models.measure_configs import EndpointJudge
 from tasks.learning.base_model import BUILT_IN, BaseModelConfig
 from tasks.stage import StageResult
 
-LearningStage = Literal["base model", "simulated responses", "reward model", "supervised fine-tuning", "policy", "evaluation", "judge"]
+LearningStage = Literal[
+    "base model", "simulated responses", "reward model", "supervised fine-tuning", "policy", "evaluation", "judge", "function"
+]
 REPLY = "result"
 """Type of the artifact on the server by which a learning run hands its result or error back."""
 POLL_SECONDS = 2.0
 
 
 def learns(stage: Callable[..., StageResult], config: BaseModel) -> bool:
-    """Whether a stage is one of those that learn, or ask a local model; a base model that is only copied or fetched is not."""
+    """Whether a stage learns, asks a local model or calls a function; a base model that is only copied or fetched does not."""
     here = isinstance(config, EndpointJudge) or (isinstance(config, BaseModelConfig) and config.source != BUILT_IN)
     return stage.name in get_args(LearningStage) and not here  # type: ignore[attr-defined]
 

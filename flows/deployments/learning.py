@@ -13,10 +13,11 @@ from flows.deployments.place import Place
 from flows.deployments.run_page import RunPage
 from flows.recipe import PolicyConfig
 from models.configs import EvaluationConfig, RewardModelConfig
-from models.measure_configs import ModelJudge
+from models.measure_configs import FunctionMeasure, ModelJudge
 from models.policy_configs import SFTConfig
 from tasks.learning.base_model import BaseModelConfig, base_model_stage
 from tasks.learning.judges import judge_stage
+from tasks.learning.measures import function_stage
 from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage, sft_stage
 from tasks.progress import StageEnded, StageStarted, emit, listening
 from tasks.simulation.stages import SimulationConfig, simulated_responses_stage
@@ -38,6 +39,7 @@ STAGES: dict[LearningStage, Learning] = {
     "policy": Learning(policy_stage, PolicyConfig),
     "evaluation": Learning(evaluation_stage, EvaluationConfig),
     "judge": Learning(judge_stage, ModelJudge),
+    "function": Learning(function_stage, FunctionMeasure),
 }
 
 

@@ -14,11 +14,12 @@ from models.configs import ProposalConfig
 from models.job import Headline, Job
 from models.language.language_model import load_language_model
 from models.language.prompts import Prompt, encode_prompts, load_prompts
-from models.language.text import load_tokenizer
+from models.language.text import Message, load_tokenizer
 from models.ppo.rollout import respond
 from models.randomness import derive_seed, generator
-from models.requests.information import information
+from models.requests.information import Floats, information
 from models.reward.reward_model import load_reward_model
+from models.reward.scoring import Scoring
 
 BASE, CHAMPION = "base_model", "champion"
 
@@ -36,12 +37,19 @@ def run(job: Job[ProposalConfig]) -> Headline:
         job.progress.report(number + 1, len(sides) + 1, model=side)
     different = [place for place, pair in enumerate(zip(*responses, strict=True)) if pair[0] != pair[1]]
     model = load_reward_model(job.input("reward_model", "model"), Accelerator().device)
-    scores = [model.score_encoded([model.encode(prompts[i].messages, texts[i]).ids for i in different]).double() for texts in responses]
-    told = information((scores[0] - scores[1]).numpy())
+    told = bits_of(model, [prompts[i].messages for i in different], [[texts[i] for i in different] for texts in responses])
     rows = [_row(prompts[i], sides, [texts[i] for texts in responses], float(bits)) for i, bits in zip(different, told, strict=True)]
     pq.write_table(PROPOSED_PAIR.table(rows), job.output / "pairs.parquet")
     told_mean = float(np.mean(told)) if len(told) else None
     return {"prompts": len(prompts), "pairs": len(rows), "mean_information": told_mean, "members": model.settings.members}
+
+
+def bits_of(model: Scoring, prompts: Sequence[Sequence[Message]], sides: Sequence[Sequence[str]]) -> Floats:
+    """Bits (N,) that the verdict on each pair of responses, one of each side, is expected to tell this reward model."""
+    first, second = (
+        model.score_encoded([model.encode(*pair).ids for pair in zip(prompts, texts, strict=True)]).double() for texts in sides
+    )
+    return information((first - second).numpy())
 
 
 def _drawn(prompts: Sequence[Prompt], config: ProposalConfig) -> list[Prompt]:

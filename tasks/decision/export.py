@@ -12,7 +12,7 @@ from data_contracts.artifact_store import Artifact
 from data_contracts.errors import InputError
 from data_contracts.home import Home
 from tasks.decision.approval import registry_of, verified_evidence
-from tasks.decision.model_card import model_card
+from tasks.decision.model_card import measured_rows, model_card
 
 MODEL = "model/"
 """Where a policy keeps the files of `from_pretrained`."""
@@ -34,7 +34,7 @@ def export_version(home: Home, version: Artifact, directory: Path) -> None:
     aside.mkdir(parents=True)
     copy_model(evidence["policy"], aside)
     provenance = provenance_of(home, version, evidence)
-    (aside / EVALUATION).write_text(_json(evaluation_of(version, evidence)))
+    (aside / EVALUATION).write_text(_json(evaluation_of(home, version, evidence)))
     (aside / PROVENANCE).write_text(_json(provenance))
     (aside / CARD).write_text(model_card(home, version, evidence, provenance, night_of(home, version)))
     if directory.exists():
@@ -51,12 +51,12 @@ def copy_model(policy: Artifact, directory: Path) -> None:
             shutil.copyfile(policy.file(entry.path), target)
 
 
-def evaluation_of(version: Artifact, evidence: Mapping[str, Artifact]) -> dict[str, Any]:
+def evaluation_of(home: Home, version: Artifact, evidence: Mapping[str, Artifact]) -> dict[str, Any]:
     """The evaluation's figures and the gate's rules; no texts of prompts or responses."""
     return {
         "version": version.id,
         **{role: {"id": artifact.id, "digest": artifact.digest} for role, artifact in evidence.items()},
-        "figures": pq.read_table(evidence["evaluation"].file("figures.parquet")).to_pylist(),
+        "figures": pq.read_table(evidence["evaluation"].file("figures.parquet")).to_pylist() + measured_rows(home, evidence["gate"]),
         "rules": pq.read_table(evidence["gate"].file("gate.parquet")).to_pylist(),
     }
 

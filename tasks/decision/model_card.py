@@ -79,7 +79,8 @@ def content(home: Home, version: Artifact, evidence: Mapping[str, Artifact], pro
         "feedback": _headline(artifacts, "snapshot"),
         "preferences": _headline(artifacts, "prompts"),
         "judges": judges,
-        "figures": [row for name in SHOWN for row in figures if row["slice"] == ALL_SLICES and row["figure"] == name],
+        "figures": [row for name in SHOWN for row in figures if row["slice"] == ALL_SLICES and row["figure"] == name]
+        + [row for row in measured_rows(home, evidence["gate"]) if row["slice"] == ALL_SLICES],
         "slices": [row for row in figures if row["slice"] != ALL_SLICES and row["figure"] == "win_rate_reference"],
         "rules": rules,
         "verdict": evidence["gate"].manifest.headline["verdict"],
@@ -148,6 +149,12 @@ def _test_figures(reward_model: Artifact) -> dict[str, dict[str, Any]]:
     """A reward model's figures on the test split, by name."""
     rows = pq.read_table(reward_model.file("figures.parquet")).to_pylist()
     return {row["figure"]: row for row in rows if row["split"] == "test" and row["grouping"] == ALL_SLICES}
+
+
+def measured_rows(home: Home, gate: Artifact) -> Rows:
+    """The figures of the recipe's measures and judges that the gate saw."""
+    refs = [ref for ref in gate.manifest.identity.inputs if ref.kind in ("measurement", "verdicts")]
+    return [row for ref in refs for row in pq.read_table(home.artifacts.open(ref.id).file("figures.parquet")).to_pylist()]
 
 
 def _quality(home: Home, night: Mapping[str, Any]) -> Rows:

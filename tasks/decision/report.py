@@ -142,7 +142,8 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "aggregation": artifacts["aggregation"].manifest.headline,
         "flagged": pl.read_parquet(artifacts["aggregation"].file("flagged_annotators.parquet")).to_dicts(),
         "examples": examples(tables["samples"], config.examples_per_slice),
-        "verdicts": judged_figures(artifacts),
+        "verdicts": [row for row in measured_figures(artifacts, "verdicts") if row["slice"] == ALL_SLICES],
+        "measured": measured_figures(artifacts, "measurement"),
         "yardsticks": [row for row in figures if _is_yardstick(row)],
         "features": explaining(artifacts["evaluation"]),
         "fooled": widest_gaps(tables["samples"], config.gap_examples),
@@ -150,10 +151,10 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
     }
 
 
-def judged_figures(artifacts: dict[str, Artifact]) -> list[dict[str, Any]]:
-    """What the judges of the recipe say over all prompts; none where it has none."""
-    found = [pl.read_parquet(one.file("figures.parquet")) for one in artifacts.values() if one.kind == "verdicts"]
-    return [row for figures in found for row in figures.to_dicts() if row["slice"] == ALL_SLICES]
+def measured_figures(artifacts: dict[str, Artifact], kind: str) -> list[dict[str, Any]]:
+    """The figures of the recipe's judges, or of its measures, by the kind of their artifacts; none where it has none."""
+    found = [pl.read_parquet(one.file("figures.parquet")) for one in artifacts.values() if one.kind == kind]
+    return [row for figures in found for row in figures.to_dicts()]
 
 
 def _is_yardstick(row: dict[str, Any]) -> bool:

@@ -1,12 +1,20 @@
 """What the gate judges: the figures of an evaluation, of the judges' test split and of the policy's training, in one table."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact
-from data_contracts.policy_figures import ALARMS, BEST_OF, EVALUATION_FIGURES, MONITORS, TRAINING_FIGURES, figures_by_judge
+from data_contracts.policy_figures import (
+    ALARMS,
+    BEST_OF,
+    EVALUATION_FIGURES,
+    MONITORS,
+    TRAINING_FIGURES,
+    figures_by_function,
+    figures_by_judge,
+)
 from data_contracts.records import ALL_SLICES
 from tasks.gate.judging import Absent, Figures
 from tasks.rules import Figure
@@ -16,12 +24,12 @@ FEATURELESS = "the base model was not sampled several times (evaluation.best_of)
 
 
 def gather(
-    *, evaluation: Artifact, reward_model: Artifact, judge: Artifact, policy: Artifact, verdicts: Sequence[Artifact] = ()
+    *, evaluation: Artifact, reward_model: Artifact, judge: Artifact, policy: Artifact, measured: Sequence[Artifact] = ()
 ) -> Figures:
-    """Every figure, by what it is of, slice and name; those of the recipe's judges count as the evaluation's."""
+    """Every figure, by what it is of, slice and name; those of the recipe's judges and measures count as the evaluation's."""
     found = {
         ("evaluation", row["slice"], row["figure"]): Figure(row["value"], row["low"], row["high"], row["n"])
-        for artifact in (evaluation, *verdicts)
+        for artifact in (evaluation, *measured)
         for row in pq.read_table(artifact.file("figures.parquet")).to_pylist()
     }
     for of, model in (("reward_model", reward_model), ("judge", judge)):
@@ -42,14 +50,14 @@ def alarms(policy: Artifact) -> dict[str, tuple[float, int]]:
     return {f"{ALARMS}{name}": (float(count), kept) for name, count in counted.items()}
 
 
-def why_absent(*, evaluation: Artifact, policy: Artifact, verdicts: Sequence[Artifact] = ()) -> Absent:
+def why_absent(*, evaluation: Artifact, policy: Artifact, measured: Sequence[Artifact] = ()) -> Absent:
     """Why figures are not there that need not be, by name."""
     roles = {ref.role for ref in evaluation.manifest.identity.inputs}
     why: dict[str, str] = {}
     if "champion" not in roles:
-        by_judges = [name for one in verdicts for name in figures_by_judge(one.manifest.identity.config["name"], ("champion",))]
+        named = [name for one in measured for name in _named_by_recipe(one) if "_champion_" in name]
         against = [name for name in EVALUATION_FIGURES if name.endswith("_champion")]
-        why |= dict.fromkeys(against + by_judges, "there is no champion to compare with")
+        why |= dict.fromkeys(against + named, "there is no champion to compare with")
     elif "champion_reward_model" not in roles:
         same = "the champion learned through the same reward model"
         why |= dict.fromkeys((name for name in EVALUATION_FIGURES if name.startswith("reward_model_")), same)
@@ -61,3 +69,11 @@ def why_absent(*, evaluation: Artifact, policy: Artifact, verdicts: Sequence[Art
     why |= dict.fromkeys(features, FEATURELESS)
     watched = policy.has(ALARMS_FILE)
     return why | dict.fromkeys(TRAINING_FIGURES, "the monitor is off" if watched else "the policy was trained without monitors")
+
+
+def _named_by_recipe(measured: Artifact) -> Iterable[str]:
+    """The figures that a judge or a function of the recipe gives, whose names end with its own."""
+    config = measured.manifest.identity.config
+    if "name" not in config:
+        return ()
+    return figures_by_judge(config["name"]) if measured.kind == "verdicts" else figures_by_function(config["name"])

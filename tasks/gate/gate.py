@@ -21,21 +21,24 @@ ORDER = (FAIL, UNSURE, WARN, NOT_JUDGED, PASS)
 
 
 def judge_night(
-    home: Home, config: GateConfig, *, reward_model: Artifact, judge: Artifact, policy: Artifact, evaluation: Artifact, **verdicts: Artifact
+    home: Home, config: GateConfig, *, reward_model: Artifact, judge: Artifact, policy: Artifact, evaluation: Artifact, **measured: Artifact
 ) -> Made:
-    """Judge the night's figures by the rules; the rules as judged are kept as `gate.parquet`. `verdicts` are the recipe's judges'."""
+    """Judge the night's figures by the rules; the rules as judged are kept as `gate.parquet`.
+
+    `measured` is what the recipe's judges and measures found.
+    """
     inputs = {"reward_model": reward_model, "judge": judge, "policy": policy, "evaluation": evaluation}
     identity = Identity(
         kind="gate",
         code_version=code_version("tasks.gate.gate"),
         libraries=library_versions(("pyarrow",)),
         config=pinned_config(config),
-        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in (inputs | verdicts).items()),
+        inputs=tuple(artifact.manifest.as_input(role) for role, artifact in (inputs | measured).items()),
     )
-    said = list(verdicts.values())
+    found = list(measured.values())
 
     def build(directory: Path) -> Headline:
-        rows = judged(config, gather(**inputs, verdicts=said), why_absent(evaluation=evaluation, policy=policy, verdicts=said))
+        rows = judged(config, gather(**inputs, measured=found), why_absent(evaluation=evaluation, policy=policy, measured=found))
         write_records(RULE, RULE.table([asdict(row) for row in rows]), directory / RULES_FILE)
         return headline(rows)
 

@@ -1,6 +1,6 @@
 """What to do about a rule of the gate that did not pass: the command that shows the reason, by what the rule looked at."""
 
-from data_contracts.policy_figures import BY
+from data_contracts.policy_figures import BY, BY_JUDGE, MEASURE_FIGURES
 from data_contracts.records import ALL_SLICES
 from tasks.gate.judging import FAIL, UNSURE, WARN, Judged
 from tasks.rules import shown, text_in_sql
@@ -13,6 +13,10 @@ SAID = (
     "select prompt_id, opponent, presented_first, verdict, reply, failure from verdicts where judge = {judge} order by prompt_id limit 40"
 )
 FEATURES = "select * from score_features order by gain_explained desc"
+MEASURED = (
+    "select m.prompt_id, m.model, m.value, m.note, s.response from measurements as m join samples as s using (prompt_id, model) "
+    "where m.figure = {figure}{where} order by m.prompt_id, m.model limit 40"
+)
 MORE = "bring more prompts: a larger test split (preferences.test), or a higher evaluation.max_prompts where there are more"
 
 
@@ -28,15 +32,28 @@ def remedy(row: Judged) -> str:
             if row.verdict == FAIL
             else MORE
         )
-    if row.verdict == UNSURE:
-        return MORE
-    if BY in row.figure:
-        return shown(SAID.format(judge=text_in_sql(row.figure.partition(BY)[2])))
-    return shown(FEATURES if row.figure.endswith("_excess") else _pairs(row))
+    return MORE if row.verdict == UNSURE else shown(_responses(row))
 
 
-def _pairs(row: Judged) -> str:
-    """The policy's responses beside the other model's, those that the judge likes less first."""
+def _responses(row: Judged) -> str:
+    """A query for the responses behind a row, and what was said of them."""
+    if row.figure.startswith(tuple(BY_JUDGE)) and BY in row.figure:
+        return SAID.format(judge=text_in_sql(row.figure.partition(BY)[2]))
+    if measured := _measured(row.figure):
+        return MEASURED.format(figure=text_in_sql(measured), where=_where("m", row))
+    if row.figure.endswith("_excess"):
+        return FEATURES
     other = "champion" if row.figure.endswith("_champion") else "reference"
-    where = "" if row.slice == ALL_SLICES else f" and p.slice = {text_in_sql(row.slice)}"
-    return PAIRS.format(other=other, where=where)
+    return PAIRS.format(other=other, where=_where("p", row))
+
+
+def _measured(figure: str) -> str | None:
+    """The measurements that a figure comes from, by their name; None where it is no measure's."""
+    if BY in figure:
+        return f"score{BY}{figure.partition(BY)[2]}"
+    return next((name for name, figures in MEASURE_FIGURES.items() if figure in figures), None)
+
+
+def _where(table: str, row: Judged) -> str:
+    """What narrows a query down to the rule's slice."""
+    return "" if row.slice == ALL_SLICES else f" and {table}.slice = {text_in_sql(row.slice)}"

@@ -24,7 +24,8 @@ class GateRule(BoundedRule):
         "or the policy's `training`",
     )
     figure: str = Field(
-        description="the figure that is judged: a name of docs/glossary.md; of a judge in `measures.judges`: `win_rate_reference_by_NAME`"
+        description="the figure that is judged: a name of docs/glossary.md; of a judge in `measures.judges`: `win_rate_reference_by_NAME`; "
+        "of a function in `measures.functions`: `score_by_NAME`, `score_gain_reference_by_NAME`"
     )
     slices: tuple[str, ...] | Literal["each"] = Field(
         default=(ALL_SLICES,),
@@ -51,8 +52,8 @@ class GateRule(BoundedRule):
 
     @model_validator(mode="after")
     def _is_known(self) -> "GateRule":
-        by_judge = self.of == "evaluation" and BY in self.figure  # which judges there are, the recipe knows
-        if self.figure not in FIGURES_OF[self.of] and not by_judge:
+        by_name = self.of == "evaluation" and BY in self.figure  # which judges and functions there are, the recipe knows
+        if self.figure not in FIGURES_OF[self.of] and not by_name:
             raise ValueError(f"{self.of} has no figure {self.figure!r}; docs/glossary.md lists them")
         if self.of == "training" and self.end != "value":
             raise ValueError(f'{self.figure} has no interval: give rule {self.name!r} `end = "value"`')

@@ -13,10 +13,10 @@ from data_contracts.artifact_store import SHORT, Artifact, Headline, Made
 from data_contracts.code_version import code_version, plugin_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions, pinned_config
+from models.config_parts import functions_of
 from models.configs import EvaluationConfig, RewardModelConfig
 from models.jobs import JOBS
 from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
-from models.reward_terms import FunctionTerm
 from tasks.learning.own_files import provide_files
 from tasks.learning.worker import run_job, turn
 from tasks.progress import StageProgress, emit
@@ -91,15 +91,13 @@ def make_learned(
 
 def plugin_versions(config: BaseModel) -> list[str]:
     """The versions of the functions that a config names by import path."""
-    terms = [term for term in getattr(config, "rewards", ()) if isinstance(term, FunctionTerm)]
-    return [plugin_version(term.function.partition(":")[0], Path(term.folder) if term.folder else None) for term in terms]
+    return [plugin_version(one.module, one.place) for one in functions_of(config)]
 
 
 def without_folders(config: dict[str, Any]) -> dict[str, Any]:
     """A pinned config without where functions stand on this machine: their source counts, and not their place."""
-    if "rewards" not in config:
-        return config
-    return config | {"rewards": [{name: value for name, value in term.items() if name != "folder"} for term in config["rewards"]]}
+    kept = {name: value for name, value in config.items() if name != "folder"}
+    return kept | ({"rewards": [without_folders(term) for term in config["rewards"]]} if "rewards" in config else {})
 
 
 def _forward(event: Mapping[str, object]) -> None:

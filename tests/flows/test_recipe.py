@@ -197,7 +197,23 @@ def test_a_rule_may_look_at_a_judge_that_the_recipe_has(tmp_path: Path) -> None:
     rule = '[[gate.rules]]\nname = "small agrees"\nfigure = "win_rate_champion_by_small"\nabove = 0.5\n'
     assert load_recipe(write(tmp_path, LOCAL + JUDGE + rule)).gate.rules[0].figure == "win_rate_champion_by_small"
     for text in (LOCAL + rule, LOCAL + JUDGE + 'against = ["reference"]\n' + rule):
-        with pytest.raises(RecipeError, match=r"win_rate_champion_by_small, which no judge of measures\.judges gives"):
+        with pytest.raises(RecipeError, match=r"win_rate_champion_by_small, which no judge of measures\.judges or function"):
             load_recipe(write(tmp_path, text))
     with pytest.raises(RecipeError, match="two judges are called small"):
         load_recipe(write(tmp_path, LOCAL + JUDGE + JUDGE))
+
+
+FUNCTION = '[[measures.functions]]\nname = "kind"\nfunction = "mine:kind"\nfolder = "."\n'
+
+
+def test_a_rule_may_look_at_what_the_recipe_measures(tmp_path: Path) -> None:
+    rules = {"score_gain_champion_by_kind": FUNCTION, "refusal_share_safe_gain_reference": '[measures.refusal]\nunsafe_slices = ["x"]\n'}
+    for figure, section in rules.items():
+        rule = f'[[gate.rules]]\nname = "r"\nfigure = "{figure}"\nat_most = 0.5\n'
+        assert load_recipe(write(tmp_path, LOCAL + section + rule)).gate.rules[0].figure == figure
+        with pytest.raises(RecipeError, match=f"gate.rules look at {figure}, which"):
+            load_recipe(write(tmp_path, LOCAL + rule))
+    (function,) = load_recipe(write(tmp_path, LOCAL + FUNCTION)).measures.functions
+    assert function.folder == str(tmp_path)
+    with pytest.raises(RecipeError, match="two functions are called kind"):
+        load_recipe(write(tmp_path, LOCAL + FUNCTION + FUNCTION))

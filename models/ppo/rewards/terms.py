@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from models.language.text import Message
+from models.own_functions import load_function, score_by
 from models.policy_configs import PPOConfig
 from models.ppo.ppo_math import clipped
-from models.ppo.rewards.functions import load_function, score_by
 from models.ppo.rewards.rules import rule_of
 from models.ppo.scoring import Scorer, score_responses
 from models.reward.ensemble import Scored
@@ -57,7 +57,8 @@ def _load(config: RewardTerm, reward_model: Path, device: torch.device) -> Term:
     if isinstance(config, RewardModelTerm):
         return Term(config, load_reward_model(reward_model, device).score, "the reward model")
     if isinstance(config, FunctionTerm):
-        function, title = load_function(config), f"the reward function {config.function}"
+        title = f"the reward function {config.function}"
+        function = load_function(config, title, "policy.rewards")
         return Term(config, lambda prompts, responses: certain(score_by(function, title, prompts, responses)), title)
     rule = rule_of(config)
     return Term(config, lambda _, responses: certain(torch.tensor([rule(text) for text in responses])), f"the rule {config.label}")

@@ -16,6 +16,7 @@ from flows.deployments.learning import STAGES, learning
 from flows.deployments.place import Place
 
 FUNCTION = {"kind": "function", "function": "team_rewards:polite"}
+MEASURE = {"name": "polite", "function": "team_rewards:polite"}
 CHECKED = {"source", "demonstrations", "corpus", "prompt_files", "function", "folder"}
 HARMLESS = {"revision", "name", "patterns", "pattern", "rubric", "model", "annotators", "flipped_slice"}
 """Free texts of learning stages that name nothing of the machine: a model's revision counts with its source only, and a judge's model is
@@ -47,6 +48,8 @@ CRAFTED = [
     ("policy", {"ptx": {"corpus": "DATA/link/corpus.txt"}}, r"not in a folder .*policy\.ptx\.corpus"),
     ("policy", {"rewards": [{"kind": "function", "function": "os:system"}]}, "the module os is not among those"),
     ("policy", {"rewards": [{**FUNCTION, "folder": "DATA"}]}, r"not in a folder .*policy\.rewards.*OVERNIGHT_RECIPES"),
+    ("function", {"name": "x", "function": "os:system"}, r"the module os is not among those .*measures\.functions"),
+    ("function", {**MEASURE, "folder": "DATA"}, r"not in a folder .*measures\.functions.*OVERNIGHT_RECIPES"),
 ]
 
 
@@ -78,6 +81,7 @@ def _placed(config: Any, data: Path) -> Any:
         ("base model", {}),
         ("supervised fine-tuning", {"demonstrations": "DATA/below/demonstrations.jsonl"}),
         ("policy", {"prompt_files": ["DATA/prompts.jsonl"], "ptx": {"corpus": "DATA/../recipes/corpus.txt"}}),
+        ("function", MEASURE),
         ("policy", {"rewards": [FUNCTION, {**FUNCTION, "name": "beside_the_recipes", "folder": "DATA/../recipes"}]}),
     ],
 )

@@ -14,8 +14,8 @@ from data_contracts.errors import RecipeError, StageError
 from data_contracts.records import POLICY_SAMPLE
 from models.checkpoint import Checkpoints
 from models.configs import SamplingConfig
+from models.own_functions import as_scores
 from models.policy_configs import PPOConfig
-from models.ppo.rewards.functions import as_scores
 from models.ppo.rewards.terms import load_rewards
 from models.ppo.scoring import Scorer, score_responses
 from models.ppo.train_policy import run, train

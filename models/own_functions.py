@@ -1,4 +1,4 @@
-"""A reward function that somebody brought along: found by its import path, and what it gives made into scores."""
+"""A function that somebody brought along: found by its import path, and what it gives made into scores."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -10,35 +10,40 @@ import torch
 from torch import Tensor
 
 from data_contracts.errors import RecipeError, StageError
+from models.config_parts import FunctionConfig
 from models.language.text import Message
-from models.reward_terms import FunctionTerm
 
-RewardFunction = Callable[[list[list[Message]], list[str]], Any]
+OwnFunction = Callable[[list[list[Message]], list[str]], Any]
 """Takes B prompts, as messages, and B responses; gives one number for each, in a list, an array or a tensor."""
 QUOTED = Repr()
 QUOTED.maxlist = QUOTED.maxstring = QUOTED.maxother = 60
 
 
-def load_function(term: FunctionTerm) -> RewardFunction:
-    """The function of a term, from its folder or from where Python finds installed modules.
+def load_function(config: FunctionConfig, title: str, setting: str) -> OwnFunction:
+    """The function of a configuration, from its folder or from where Python finds installed modules.
+
+    Args:
+        config: where it stands.
+        title: what it is called in an error.
+        setting: the setting of the recipe that names it.
 
     Raises:
         RecipeError: there is no such module or function, or importing it fails.
     """
-    module, _, name = term.function.partition(":")
-    if term.folder is not None and term.folder not in sys.path:
-        sys.path.insert(0, term.folder)
+    name = config.function.partition(":")[2]
+    if config.folder is not None and config.folder not in sys.path:
+        sys.path.insert(0, config.folder)
     try:
-        found = getattr(import_module(module), name)
+        found = getattr(import_module(config.module), name)
     except Exception as error:  # whatever the module does when it is imported
         raise RecipeError(
-            f"the reward function {term.function} cannot be imported: {type(error).__name__}: {error}",
-            where=term.folder or "Python's own path",
-            remedy="correct `function` or `folder` of this term of policy.rewards, or the module",
+            f"{title} cannot be imported: {type(error).__name__}: {error}",
+            where=config.folder or "Python's own path",
+            remedy=f"correct its `function` or `folder` in {setting}, or the module",
         ) from error
     if not callable(found):
-        raise RecipeError(f"{term.function} is no function but {QUOTED.repr(found)}", remedy="name a function in policy.rewards")
-    function: RewardFunction = found
+        raise RecipeError(f"{title} is no function but {QUOTED.repr(found)}", remedy=f"name a function in {setting}")
+    function: OwnFunction = found
     return function
 
 
@@ -56,6 +61,6 @@ def as_scores(given: Any, name: str) -> Tensor:
         ) from error
 
 
-def score_by(function: RewardFunction, name: str, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Tensor:
+def score_by(function: OwnFunction, name: str, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Tensor:
     """The scores (B,) of a function that is what it should be; whoever calls this sees to its shape."""
     return as_scores(function([list(prompt) for prompt in prompts], list(responses)), name)
