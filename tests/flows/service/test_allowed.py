@@ -18,7 +18,7 @@ from flows.deployments.place import Place
 FUNCTION = {"kind": "function", "function": "team_rewards:polite"}
 MEASURE = {"name": "polite", "function": "team_rewards:polite"}
 CHECKED = {"source", "demonstrations", "corpus", "prompt_files", "function", "folder"}
-HARMLESS = {"revision", "name", "patterns", "pattern", "rubric", "model", "annotators", "flipped_slice"}
+HARMLESS = {"revision", "name", "patterns", "pattern", "rubric", "model", "annotators", "experts", "flipped_slice"}
 """Free texts of learning stages that name nothing of the machine: a model's revision counts with its source only, and a judge's model is
 an artifact among the inputs."""
 
