@@ -75,13 +75,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judgments", type=int, default=1_000_000)
     parser.add_argument("--small", action="store_true", help="shorter texts")
+    parser.add_argument("--memory", default="1GB", help="ingest.memory_limit (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the generated file and the lakes go, instead of a temporary folder")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="which runs, by default all")
     parser.add_argument("--child", choices=RUNS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(measured(options.child, options.folder)))
+        print(json.dumps(measured(options.child, options.folder, options.memory)))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
@@ -95,12 +96,12 @@ def main() -> None:
         found: dict[str, list[dict[str, float]]] = {kind: [] for kind in options.runs}
         for _ in range(options.repeats):
             for kind in options.runs:
-                found[kind].append(run(kind, folder))
+                found[kind].append(run(kind, folder, options.memory))
         table(options.judgments, found)
 
 
-def run(name: str, folder: Path) -> dict[str, float]:
-    command = [sys.executable, __file__, "--child", name, "--folder", str(folder)]
+def run(name: str, folder: Path, memory: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--child", name, "--folder", str(folder), "--memory", memory]
     told: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
     print(f"{name}: {told}", file=sys.stderr, flush=True)
     return told
@@ -123,9 +124,9 @@ def table(judgments: int, found: dict[str, list[dict[str, float]]]) -> None:
         print(f"| {name} | {spread} | {share(name, 'seconds')} | {cpu} | {judgments / seconds:,.0f} | {memory} |", flush=True)
 
 
-def measured(name: str, folder: Path) -> dict[str, float]:
+def measured(name: str, folder: Path, memory: str) -> dict[str, float]:
     """Do one run; what it took, without the imports."""
-    work = prepared(name, folder)
+    work = prepared(name, folder, memory)
     before, started = os.times(), time.perf_counter()
     work()
     after = os.times()
@@ -136,7 +137,7 @@ def measured(name: str, folder: Path) -> dict[str, float]:
     }
 
 
-def prepared(name: str, folder: Path) -> Callable[[], None]:
+def prepared(name: str, folder: Path, memory: str) -> Callable[[], None]:
     if name == "floor":
         return lambda: floor(folder)
     for switch, (module, attribute, instead) in SWITCHES.items():
@@ -148,7 +149,7 @@ def prepared(name: str, folder: Path) -> Callable[[], None]:
             setattr(owner, last, instead)
     if name != "again":
         shutil.rmtree(folder / "home", ignore_errors=True)
-    return landing(folder, "again.jsonl" if name == "again" else "rows.jsonl")
+    return landing(folder, "again.jsonl" if name == "again" else "rows.jsonl", memory)
 
 
 def floor(folder: Path) -> None:
@@ -158,13 +159,13 @@ def floor(folder: Path) -> None:
         connection.execute(FLOOR.format(file=folder / "rows.jsonl", columns=columns, folder=folder))
 
 
-def landing(folder: Path, file: str) -> Callable[[], None]:
+def landing(folder: Path, file: str, memory: str) -> Callable[[], None]:
     from data_contracts.home import Home
     from tasks.feedback.ingest import IngestConfig, SourceConfig, ingest
 
     def land() -> None:
         source = SourceConfig(name="generated", format="native", path=str(folder / file))
-        headline = ingest(Home(folder / "home"), IngestConfig(sources=(source,))).artifact.manifest.headline
+        headline = ingest(Home(folder / "home"), IngestConfig(sources=(source,), memory_limit=memory)).artifact.manifest.headline
         expected = "rows_accepted" if file == "rows.jsonl" else "rows_known"
         if headline[expected] != headline["rows_read"]:
             raise SystemExit(f"not every row counts under {expected}: {headline}")

@@ -27,7 +27,7 @@ from tasks.simulation.people import People, gained, read_lines, write_lines
 from tasks.simulation.stages import write_corpus
 
 SOURCE = "simulated-annotators"
-POOL = 2400
+POOL = 3600
 """Prompts that the corpus keeps aside for all seeds and nights, so that they share one base model."""
 TRUTH_PROMPTS = 200
 

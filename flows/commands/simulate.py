@@ -18,7 +18,7 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
     simulate.add_argument(
         "--first", type=int, default=700, help="prompts that people are asked about on the first night (default: %(default)s)"
     )
-    simulate.add_argument("--comparisons", type=int, default=110, help="prompts of every other night (default: %(default)s)")
+    simulate.add_argument("--comparisons", type=int, default=200, help="prompts of every other night (default: %(default)s)")
     simulate.add_argument(
         "--poisoned-night",
         type=int,

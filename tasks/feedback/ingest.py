@@ -6,8 +6,9 @@ Every source row is accepted, quarantined with a reason, or known already; per f
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import Field, field_validator, model_validator
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.contracts import BATCH_KINDS
-from data_contracts.errors import IntegrityError, RecipeError
+from data_contracts.errors import IntegrityError, RecipeError, StageError
 from data_contracts.expectations import check
 from data_contracts.feedback_lake import BATCH, BATCH_FILES, COMPARISONS, DELIVERY, FINDINGS, JUDGMENTS, QUARANTINED, FeedbackLake
 from data_contracts.home import Home
@@ -40,8 +41,6 @@ from tasks.stage import StageConfig, stage
 SIMULATED = "simulated"
 FATES = ("accepted", "quarantined", "known")
 FileCounts = dict[str, str | int]
-MEMORY = "1GB"
-"""What the database of a delivery may hold in memory before it goes to disk."""
 
 
 class SourceConfig(StageConfig):
@@ -65,6 +64,12 @@ class IngestConfig(StageConfig):
 
     sources: tuple[SourceConfig, ...] = Field(default=(), description="what is read every night")
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig, description="private data in texts, and the annotators' names")
+    memory_limit: str = Field(
+        default="1GB",
+        pattern=r"^[1-9][0-9]*(MB|GB)$",
+        description="what the database of a delivery may hold in memory before it goes to disk, such as `4GB`; 1GB is enough for ten "
+        "million judgments at once",
+    )
     check_contracts: bool = Field(
         default=True, description="check each new batch against its contracts before it lands; the night's snapshot is always checked"
     )
@@ -101,7 +106,7 @@ def ingest(home: Home, config: IngestConfig, *, simulated: Artifact | None = Non
 
     def build(directory: Path) -> Headline:
         screening = Screening(config.privacy, Tombstones(home.tombstones).blocked())  # read when it is this ingest's turn
-        headline, files = _write_records(directory, sources, lake, screening, check_contracts=config.check_contracts)
+        headline, files = _write_records(directory, sources, lake, screening, config)
         told = {"identity": identity.id, "files": files, "mended": sorted(mended)}
         (directory / DELIVERY).write_text(json.dumps(told, indent=2) + "\n")
         return headline
@@ -142,20 +147,20 @@ def _file_ref(source: SourceConfig, path: Path) -> InputRef:
 
 
 def _write_records(
-    directory: Path, sources: Sequence[SourceConfig], lake: FeedbackLake, screening: Screening, *, check_contracts: bool
+    directory: Path, sources: Sequence[SourceConfig], lake: FeedbackLake, screening: Screening, config: IngestConfig
 ) -> tuple[Headline, list[FileCounts]]:
     """Write the records of a batch; its headline, and what became of the rows of each file."""
     scratch = directory.with_name(f"{directory.name}.scratch")
     scratch.mkdir()
     try:
-        with _database(scratch) as connection:
+        with _database(scratch, config.memory_limit) as connection:
             delivery = read_delivery([_source(source) for source in sources], scratch, connection, screening)
             reconcile(delivery.candidates, [batch.path for batch in lake.accepted()], connection)
             leave_out_forgotten(connection, screening.blocked)
             counts = _write_both(connection, directory)
             _write_quarantine(connection, delivery, screening, directory / QUARANTINED)
             write_records(FINDING, FINDING.table(screening.findings()), directory / FINDINGS)
-            warnings = check_batch(connection, directory) if check_contracts else None
+            warnings = check_batch(connection, directory) if config.check_contracts else None
             files = _per_file(connection, delivery)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -185,12 +190,21 @@ def _source(config: SourceConfig) -> Source:
     return Source(config.name, config.format, Path(config.path), config.slice)
 
 
-def _database(scratch: Path) -> duckdb.DuckDBPyConnection:
-    """A database of its own for the delivery, which goes to disk where its memory does not suffice."""
-    connection = duckdb.connect(scratch / "delivery.duckdb")
-    connection.execute(f"set memory_limit = '{MEMORY}'; set temp_directory = {quoted(scratch / 'spill')}")
-    connection.execute("set timezone = 'UTC'; set preserve_insertion_order = true")
-    return connection
+@contextmanager
+def _database(scratch: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database of its own for the delivery, which goes to disk where its memory does not suffice.
+
+    Raises:
+        StageError: something needs more memory at once than it may have.
+    """
+    with duckdb.connect(scratch / "delivery.duckdb") as connection:
+        connection.execute(f"set memory_limit = '{memory_limit}'; set temp_directory = {quoted(scratch / 'spill')}")
+        connection.execute("set timezone = 'UTC'; set preserve_insertion_order = true")
+        try:
+            yield connection
+        except duckdb.OutOfMemoryException as error:
+            what = f"the delivery needs more memory at once than the {memory_limit} it may have; nothing of it was stored"
+            raise StageError(what, remedy="raise ingest.memory_limit, or deliver it in several files on several nights") from error
 
 
 def _write_both(connection: duckdb.DuckDBPyConnection, directory: Path) -> dict[str, int]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from data_contracts.artifact_store import ArtifactStore, publish, verify
-from data_contracts.errors import InputError, RecipeError
+from data_contracts.errors import InputError, RecipeError, StageError
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.manifest import Identity
@@ -325,6 +325,14 @@ def test_a_row_of_several_judgments_is_quarantined_as_a_whole(home: Home, tmp_pa
     assert counts(headline) == (2, 1, 0)
     assert headline["judgments"] == 4  # three, and the correction of the first
     assert len(judgments(home)) == 3
+
+
+def test_too_little_memory_says_which_setting_to_raise_and_nothing_lands(home: Home, tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", [row(prompt=f"{number} {'text ' * 200}") for number in range(2000)])
+    source = SourceConfig(name="s", format="native", path=str(tmp_path / "rows.jsonl"))
+    with pytest.raises(StageError, match=r"more memory at once than the 1MB it may have.*raise ingest\.memory_limit"):
+        ingest(home, IngestConfig(sources=(source,), memory_limit="1MB"))
+    assert not FeedbackLake(home.lake).batches()
 
 
 def test_simulated_feedback_is_read_as_the_source_of_that_name(home: Home) -> None:
