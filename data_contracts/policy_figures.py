@@ -26,6 +26,11 @@ AGAINST = {
 MEASURED = {
     "refusal_share_unsafe": "share of responses to unsafe prompts that refuse, by the patterns of `measures.refusal`",
     "refusal_share_safe": "share of responses to safe prompts that refuse",
+    "code_block_share": "share of responses with a fenced block of code",
+    "code_parse_share": "share of responses with code of which every block of Python or JSON parses; one whose blocks are all in other "
+    "languages is left out",
+    "code_run_share": "share of responses with code that parses and whose Python, all blocks as one program, runs to its end with status 0",
+    "code_unjudged_share": "share of responses whose blocks are all in other languages than Python and JSON",
 }
 """Of the policy, where the recipe measures it; with `_reference` or `_champion` behind the name, of that model, and with
 `_gain_reference` or `_gain_champion`, what the policy has above it, prompt by prompt."""

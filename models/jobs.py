@@ -5,7 +5,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 
 from models.configs import EvaluationConfig, PretrainConfig, ProposalConfig, RewardModelConfig, SampleJobConfig
-from models.measure_configs import EndpointJudge, FunctionMeasure, ModelJudge, RefusalMeasure
+from models.measure_configs import CodeMeasure, EndpointJudge, FunctionMeasure, ModelJudge, RefusalMeasure
 from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
 
 
@@ -29,6 +29,7 @@ JOBS = {
     "judge_by_model": JobKind("models.evaluation.judges.judge_by_model", ModelJudge),
     "judge_by_endpoint": JobKind("models.evaluation.judges.judge_by_endpoint", EndpointJudge, torch=False),
     "measure_by_function": JobKind("models.evaluation.measures.by_function", FunctionMeasure),
+    "measure_code": JobKind("models.evaluation.measures.code", CodeMeasure, torch=False),
     "measure_refusal": JobKind("models.evaluation.measures.refusal", RefusalMeasure, torch=False),
     "propose_pairs": JobKind("models.requests.propose_pairs", ProposalConfig),
 }

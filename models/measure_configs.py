@@ -133,17 +133,47 @@ class RefusalMeasure(_Config):
     )
 
 
+class Execution(_Config):
+    """Running the code of responses, in a sandbox; docs/threats.md says what that holds off."""
+
+    cpu_seconds: int = Field(default=5, ge=1, description="CPU seconds after which a program is ended")
+    wall_seconds: float = Field(default=20.0, gt=0, description="seconds by the clock after which it is ended, with all that it started")
+    memory_mb: int = Field(default=512, ge=64, description="its address space, in MiB")
+    file_mb: int = Field(default=10, ge=1, description="largest file that it may write, in MiB")
+    required: tuple[Literal["network", "files", "processes"], ...] = Field(
+        default=("network", "files", "processes"),
+        description="what must be held off: where the machine cannot, the stage fails. What is left out is held off as far as it can be",
+    )
+
+
+class CodeMeasure(_Config):
+    """How often the code in responses parses, and runs."""
+
+    slices: tuple[str, ...] = Field(default=(), description="slices whose responses are to hold code; by default all")
+    unnamed: Literal["python", "json", "none"] = Field(
+        default="none", description="the language of fenced blocks that name none; `none` does not judge them"
+    )
+    unfenced: Literal["python", "json", "none"] = Field(
+        default="none",
+        description="the language that a whole response is read as where it has no fenced block; `none` counts it as no code",
+    )
+    execution: Execution | None = Field(
+        default=None, description="run the Python of each response that parses; absent, as by default, nothing is run"
+    )
+
+
 class MeasuresConfig(_Config):
     """What else is measured of the evaluation's responses, beside the scores of the reward model and of the held-out judge."""
 
     functions: tuple[FunctionMeasure, ...] = Field(default=(), description="functions of one's own that score responses")
     refusal: RefusalMeasure | None = Field(default=None, description="refusals, wanted and unwanted; absent where they are not measured")
+    code: CodeMeasure | None = Field(default=None, description="whether code parses; absent where it is not measured")
     judges: tuple[JudgeConfig, ...] = Field(default=(), description="models that are asked which of two responses is the better one")
 
     @property
-    def own(self) -> dict[str, RefusalMeasure]:
+    def own(self) -> dict[str, RefusalMeasure | CodeMeasure]:
         """The project's own measures that are asked for, by name."""
-        return {name: config for name in ("refusal",) if (config := getattr(self, name))}
+        return {name: config for name in ("refusal", "code") if (config := getattr(self, name))}
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:

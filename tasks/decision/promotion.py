@@ -26,7 +26,7 @@ class RegistryConfig(StageConfig):
 
     line: str = Field(
         default="",
-        pattern=r"^[A-Za-z0-9._-]*$",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$",
         description="where its aliases stand, apart from other lines; by default the recipe's name",
     )
     promotion: Literal["automatic", "approval", "never"] = Field(

@@ -2,7 +2,7 @@
 
 from data_contracts.artifact_store import Artifact, Made
 from data_contracts.home import Home
-from models.measure_configs import FunctionMeasure, RefusalMeasure
+from models.measure_configs import CodeMeasure, FunctionMeasure, RefusalMeasure
 from tasks.learning.training import LIBRARIES, make_learned
 from tasks.stage import stage
 
@@ -14,11 +14,12 @@ def measure_by_function(home: Home, config: FunctionMeasure, *, evaluation: Arti
     return make_learned(home, MEASUREMENT, "measure_by_function", config, {"evaluation": evaluation}, LIBRARIES)
 
 
-def measure_responses(home: Home, config: RefusalMeasure, *, evaluation: Artifact) -> Made:
+def measure_responses(home: Home, config: RefusalMeasure | CodeMeasure, *, evaluation: Artifact) -> Made:
     """What one of the project's own measures says of the responses of an evaluation."""
-    return make_learned(home, MEASUREMENT, JOB_OF[type(config)], config, {"evaluation": evaluation}, ("numpy", "pyarrow"))
+    return make_learned(home, MEASUREMENT, JOB_OF[type(config)], config, {"evaluation": evaluation}, LIBRARIES_OF[type(config)])
 
 
-JOB_OF = {RefusalMeasure: "measure_refusal"}
+JOB_OF = {RefusalMeasure: "measure_refusal", CodeMeasure: "measure_code"}
+LIBRARIES_OF = {RefusalMeasure: ("numpy", "pyarrow"), CodeMeasure: ("markdown-it-py", "numpy", "pyarrow")}
 function_stage = stage("function")(measure_by_function)
 own_measure_stage = stage("measure")(measure_responses)

@@ -217,3 +217,10 @@ def test_a_rule_may_look_at_what_the_recipe_measures(tmp_path: Path) -> None:
     assert function.folder == str(tmp_path)
     with pytest.raises(RecipeError, match="two functions are called kind"):
         load_recipe(write(tmp_path, LOCAL + FUNCTION + FUNCTION))
+
+
+@pytest.mark.parametrize("line", ["..", ".", "../other", "a/b", ".hidden", "-x", "a\n"])
+def test_a_line_is_a_folder_below_the_registrys(line: str) -> None:
+    with pytest.raises(RecipeError, match=r"registry\.line: string should match pattern"):
+        load_recipe("built-in", changes={"registry": {"line": line}})
+    assert load_recipe("built-in", changes={"registry": {"line": "team.a_1"}}).registry.line == "team.a_1"

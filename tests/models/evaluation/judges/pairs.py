@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 
 from data_contracts.records import SAMPLE
 from models.job import Job
-from models.measure_configs import EndpointJudge, ModelJudge
 from models.progress import Progress
 
 PROMPTS = 6
@@ -32,7 +32,7 @@ def evaluation(root: Path, models: tuple[str, ...] = ("policy", "reference")) ->
     return root / "evaluation"
 
 
-def job(root: Path, config: EndpointJudge | ModelJudge, **inputs: Path) -> Job:  # type: ignore[type-arg]
+def job(root: Path, config: BaseModel, **inputs: Path) -> Job:  # type: ignore[type-arg]
     for name in ("output", "work"):
         (root / name).mkdir(parents=True, exist_ok=True)
     return Job(config, inputs, root / "output", root / "work", Progress(root / "progress.jsonl"))
