@@ -54,6 +54,10 @@ EMPTY = {
         "policy_samples",
         "simulated_truth",
         "simulated_curve",
+        "aggregated_for_judge",
+        "score_features",
+        "measurements",
+        "measure_figures",
     )
     for name in (table, f"all_{table}")
 } | {
