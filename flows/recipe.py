@@ -12,7 +12,7 @@ from data_contracts.errors import MAX_EXAMPLES, RecipeError
 from data_contracts.policy_figures import BY, MEASURE_FIGURES, figures_by_function, figures_by_judge
 from flows.placement import RunConfig
 from models.configs import EvaluationConfig, RewardModelConfig
-from models.measure_configs import MeasuresConfig
+from models.measure_configs import AnnotatorConfig, MeasuresConfig
 from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
 from models.randomness import derive_seed
 from tasks.data_gate.rules import DataGateConfig
@@ -78,6 +78,9 @@ class Recipe(BaseModel):
         default=None, description="supervised fine-tuning before the policy's training; absent where there is none"
     )
     policy: PolicyConfig = Field(default_factory=PPOConfig, description="how the policy is trained")
+    annotators: tuple[AnnotatorConfig, ...] = Field(
+        default=(), description="models that `overnight label` asks for judgments, by written rules"
+    )
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="how the policy is evaluated")
     measures: MeasuresConfig = Field(default_factory=MeasuresConfig, description="what else is measured of the evaluation's responses")
     held_out_texts: HeldOutTextsConfig = Field(
@@ -253,7 +256,8 @@ def _resolve_paths(content: dict[str, Any], base: Path) -> None:
     if texts.get("path"):
         texts["path"] = str((base / texts["path"]).resolve())
     models = [(content.get(key, {}), "source") for key in ("base_model", "reward_backbone")]
-    models += [(judge, "model") for judge in content.get("measures", {}).get("judges", []) if judge.get("kind") == "model"]
+    asked = [*content.get("measures", {}).get("judges", []), *content.get("annotators", [])]
+    models += [(one, "model") for one in asked if one.get("kind") == "model"]
     for settings, key in models:
         model = settings.get(key, BUILT_IN)
         local = (base / model).resolve()

@@ -20,18 +20,25 @@ class _Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Judge(_Config):
-    """What every judge has."""
+class _Asked(_Config):
+    """What every model that is asked has."""
 
-    name: Name = Field(description="what the judge is called in figures, as in `win_rate_reference_by_NAME`")
+    name: Name = Field(
+        description="what it is called: a judge in figures, as in `win_rate_reference_by_NAME`, an annotator in its judgments, as `ai:NAME`"
+    )
     rubric: str = Field(default=RUBRIC, min_length=1, description="the written rules that it judges by")
+
+
+class _Judge(_Config):
+    """What every judge of the evaluation's responses has."""
+
     against: tuple[Opponent, ...] = Field(
         default=("reference", "champion"), min_length=1, description="whose responses the policy's are compared with"
     )
     max_prompts: int = Field(default=256, ge=1, description="most prompts that it judges, the first by prompt id; each is asked twice")
 
 
-class ModelJudge(_Judge):
+class _LocalModel(_Asked):
     """A local chat model of the transformers library."""
 
     kind: Literal["model"] = Field(description="a local model")
@@ -58,7 +65,7 @@ def _is_url(url: str) -> str:
     return url.rstrip("/")
 
 
-class EndpointJudge(_Judge):
+class _Endpoint(_Asked):
     """A model behind any endpoint that speaks the chat-completions format of OpenAI. Prompts and responses are sent there."""
 
     kind: Literal["endpoint"] = Field(description="a model behind an endpoint")
@@ -98,6 +105,31 @@ class EndpointJudge(_Judge):
         return self
 
 
+class ModelJudge(_Judge, _LocalModel):
+    """A local chat model of the transformers library."""
+
+
+class EndpointJudge(_Judge, _Endpoint):
+    """A model behind any endpoint that speaks the chat-completions format of OpenAI. Prompts and responses are sent there."""
+
+
+class ModelAnnotator(_LocalModel):
+    """A local chat model of the transformers library."""
+
+    def as_judge(self, pairs: int) -> ModelJudge:
+        """The judge that compares so many pairs."""
+        return ModelJudge(**self.model_dump(), against=("reference",), max_prompts=pairs)
+
+
+class EndpointAnnotator(_Endpoint):
+    """A model behind any endpoint that speaks the chat-completions format of OpenAI. Prompts and responses are sent there."""
+
+    def as_judge(self, pairs: int) -> EndpointJudge:
+        """The judge that compares so many pairs."""
+        return EndpointJudge(**self.model_dump(), against=("reference",), max_prompts=pairs)
+
+
+AnnotatorConfig = Annotated[ModelAnnotator | EndpointAnnotator, Discriminator("kind")]
 JudgeConfig = Annotated[ModelJudge | EndpointJudge, Discriminator("kind")]
 
 

@@ -1,4 +1,4 @@
-"""`overnight request`."""
+"""`overnight request` and `overnight label`."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,7 @@ from flows.commands.common import Commands, existing_home
 
 
 def add(commands: Commands, home: argparse.ArgumentParser) -> None:
-    """Add the command that asks people for judgments."""
+    """Add the commands that ask people, and models, for judgments."""
     request = commands.add_parser("request", parents=[home], help="the comparisons that people should judge next, as files")
     request.add_argument("--recipe", default="built-in", metavar="FILE", help="the recipe whose last night is asked about")
     request.add_argument("--n", type=int, default=500, help="comparisons (default: %(default)s)")
@@ -21,6 +21,12 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
         request.add_argument(f"--{share}-share", type=float, default=default, metavar="SHARE", help=f"share {what} (default: %(default)s)")
     request.add_argument("--seed", type=int, default=0, help="another seed gives another request (default: %(default)s)")
     request.set_defaults(command=_request)
+    label = commands.add_parser("label", parents=[home], help="a model judges pairs by written rules; its judgments as a file for ingest")
+    label.add_argument("pairs", type=Path, metavar="FILE", help="the pairs, as `overnight request` writes them (request.jsonl)")
+    label.add_argument("--recipe", default="built-in", metavar="FILE", help="the recipe that has the annotator")
+    label.add_argument("--by", metavar="NAME", help="the annotator, one of the recipe's [[annotators]]; by default the only one")
+    label.add_argument("--to", type=Path, required=True, metavar="FILE", help="where the judgments go, as JSON lines in the native format")
+    label.set_defaults(command=_label)
 
 
 def _request(options: argparse.Namespace) -> int:
@@ -39,4 +45,12 @@ def _request(options: argparse.Namespace) -> int:
         told = [f"{'.'.join(map(str, one['loc'])) or 'shares'}: {in_words(one)}" for one in error.errors()]
         raise InputError("; ".join(told)) from None
     request_and_tell(existing_home(options), recipe, config, options.to)
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    from flows.label import label_and_tell
+    from flows.recipe import load_recipe
+
+    label_and_tell(existing_home(options), load_recipe(options.recipe), options.by, options.pairs, options.to)
     return 0

@@ -27,6 +27,7 @@ LEFT_OUT = {
     "registry.line",
     "held_out_texts.path",
     "measures",
+    "annotators",
     "sft.demonstrations",
     "policy.rewards",
     "policy.prompt_files",
