@@ -2,13 +2,14 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from datetime import timedelta
 
 from data_contracts.errors import InputError
 from flows.commands.common import FAILURE, Commands
 
-LEAST_SILENCE = 60
-"""Seconds; a run gives a sign of life every 30."""
+LEAST_SILENCE, LEAST_LATENESS = 60, 10
+"""Seconds; a run gives a sign of life every 30, and Prefect waits for no event for less than 10."""
 
 
 def add(commands: Commands, home: argparse.ArgumentParser) -> None:
@@ -29,7 +30,16 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
         "alerts", parents=[home], help="have a Prefect server send alerts and mark runs that fell silent as crashed"
     )
     alerts.add_argument(
-        "--silence", type=_seconds, metavar="SECONDS", help="a run not heard of for so long has crashed (default: 300, at least 60)"
+        "--silence",
+        type=_seconds(LEAST_SILENCE),
+        metavar="SECONDS",
+        help="a run not heard of for so long has crashed (default: the one it had, or 300; at least 60)",
+    )
+    alerts.add_argument(
+        "--late",
+        type=_seconds(LEAST_LATENESS),
+        metavar="SECONDS",
+        help="a run that has not begun so long after it is `Late` is told (default: the one it had, or 600; at least 10)",
     )
     alerts.set_defaults(command=_alerts)
     for parser in (up, alerts):
@@ -70,19 +80,23 @@ def _alerts(options: argparse.Namespace) -> int:
         raise InputError("no server is known", where="PREFECT_API_URL", remedy=remedy)
     if installation.api:
         os.environ.setdefault("PREFECT_HOME", str(installation.folder / "prefect"))
-    from flows.service.alerts import SILENCE, watch
+    from flows.service.alerts import watch
     from flows.service.api import auth_string
 
-    for what in watch(api, auth_string() or None, options.alert_url, options.silence or SILENCE):
+    for what in watch(api, auth_string() or None, options.alert_url, options.silence, options.late):
         print(f"watched: {what.removeprefix('overnight: ')}")
     return 0
 
 
-def _seconds(text: str) -> timedelta:
-    """A time of at least two heartbeats."""
-    if not text.isdigit() or int(text) < LEAST_SILENCE:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds from {LEAST_SILENCE} on")
-    return timedelta(seconds=int(text))
+def _seconds(least: int) -> Callable[[str], timedelta]:
+    """Reads a whole number of seconds, of at least so many."""
+
+    def read(text: str) -> timedelta:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds from {least} on")
+        return timedelta(seconds=int(text))
+
+    return read
 
 
 def _down(options: argparse.Namespace) -> int:

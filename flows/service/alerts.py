@@ -26,35 +26,44 @@ WATCHED = "overnight"
 """Tag of all deployments."""
 SILENCE = timedelta(minutes=5)
 LATENESS = timedelta(minutes=10)
+FELL_SILENT, NEEDS, DOES_NOT_BEGIN = (
+    "overnight: a run that fell silent has crashed",
+    "overnight: a night needs people",
+    "overnight: a night does not begin",
+)
+"""Names of the automations, by which they are found again."""
 SUBJECT = "Overnight: {{ flow_run.name }}: {{ flow_run.state.name }}"
 BODY = "{{ flow_run.state.message or 'no reason was given' }}\npage: {{ flow_run|ui_url }}"
 FINAL = ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut", *NAMES)
 """The states in which a run ends, by their names: an event is named by the name of the state."""
 
 
-def watch(api: str, password: str | None, url: str | None, silence: timedelta = SILENCE) -> list[str]:
+def watch(
+    api: str, password: str | None, url: str | None, silence: timedelta | None = None, lateness: timedelta | None = None
+) -> list[str]:
     """Have a server watch nights; said again it changes only what differs.
 
     Args:
         api: address of the server's API.
         password: `NAME:PASSWORD`, where the server has one.
         url: where messages are posted as JSON (`text`, `subject`, `body`), or None to leave alerts as they are. It goes into a block alone.
-        silence: after so long without a heartbeat a running run counts as crashed.
+        silence: after so long without a heartbeat a running run counts as crashed; None leaves it as it is, at first `SILENCE`.
+        lateness: a night that did not begin so long after it was found to be late is told; None leaves it as it is, at first `LATENESS`.
 
     Returns:
         What the server watches now, in words.
 
     Raises:
-        InputError: the URL is no web address.
+        InputError: the URL is no web address, or there is none and a lateness is given.
         StageError: a first message could not be delivered there.
     """
     if url is not None:
         _check(url)
     with temporary_settings({PREFECT_API_URL: api, PREFECT_API_AUTH_STRING: password}):
-        automations = [_silent(silence)]
-        if url is not None:
-            block = _block(url)
-            automations += [_needs_people(block), _late(block)]
+        automations = [_silent(silence or _known_time(FELL_SILENT, SILENCE))]
+        if url is not None or lateness is not None:
+            block = _block(url or _known_url())
+            automations += [_needs_people(block), _late(block, lateness or _known_time(DOES_NOT_BEGIN, LATENESS))]
         for automation in automations:
             _have(automation)
     return [automation.name for automation in automations]
@@ -67,8 +76,10 @@ def _check(url: str) -> None:
         raise InputError("the alert URL is no web address", where="--alert-url", remedy="give the whole URL, https://… or http://…")
 
 
-def _block(url: str) -> UUID:
+def _block(url: str | None) -> UUID:
     """The block that posts to the URL; a URL that is new is tried out first."""
+    if url is None:
+        raise InputError("alerts go nowhere yet", where="--late", remedy="give --alert-url, too")
     block = CustomWebhookNotificationBlock(
         name=BLOCK,
         url="{{url}}",
@@ -103,12 +114,20 @@ def _unreachable(problem: str) -> StageError:
     )
 
 
+def _known_time(automation: str, otherwise: timedelta) -> timedelta:
+    """The time that was asked for the last time: an upgrade makes the automations anew and must not forget it."""
+    with get_client(sync_client=True) as client:
+        known = client.read_automations_by_name(automation)
+    trigger = known[0].trigger if known else None
+    return trigger.within if isinstance(trigger, EventTrigger) else otherwise
+
+
 def _silent(silence: timedelta) -> Automation:
     """Marks a run as crashed that was not heard of for so long: its process is gone, and nobody is left to say so."""
     beat = "prefect.flow-run.heartbeat"
     message = f"not heard of for {silence.total_seconds():.0f} seconds: its process, its worker or its machine is gone"
     return Automation(
-        name="overnight: a run that fell silent has crashed",
+        name=FELL_SILENT,
         trigger=_trigger(WATCHED, FINAL, after={beat}, also={beat}, within=silence),
         actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)],
     )
@@ -117,19 +136,19 @@ def _silent(silence: timedelta) -> Automation:
 def _needs_people(block: UUID) -> Automation:
     """A night that failed, crashed or was stopped, or that awaits an approval."""
     return Automation(
-        name="overnight: a night needs people",
+        name=NEEDS,
         trigger=_trigger(ALERTED, ("Failed", "Crashed", "TimedOut", *NEEDS_PEOPLE)),
         actions=[SendNotification(block_document_id=block, subject=SUBJECT, body=BODY)],
     )
 
 
-def _late(block: UUID) -> Automation:
+def _late(block: UUID, lateness: timedelta) -> Automation:
     """A night that should have begun: as a rule no worker lives."""
-    minutes = f"{LATENESS.total_seconds() / 60:.0f}"
-    body = f"should have begun {minutes} minutes ago: is there a worker for its pool?\npage: {{{{ flow_run|ui_url }}}}"
+    waited = f"has been late for {lateness.total_seconds() / 60:g} minutes"
+    body = f"{waited}: is there a worker for its pool?\npage: {{{{ flow_run|ui_url }}}}"
     return Automation(
-        name="overnight: a night does not begin",
-        trigger=_trigger(ALERTED, ("Pending", "Running", *FINAL), after={"prefect.flow-run.Late"}, within=LATENESS),
+        name=DOES_NOT_BEGIN,
+        trigger=_trigger(ALERTED, ("Pending", "Running", *FINAL), after={"prefect.flow-run.Late"}, within=lateness),
         actions=[SendNotification(block_document_id=block, subject="Overnight: {{ flow_run.name }}: late", body=body)],
     )
 

@@ -20,7 +20,7 @@ from flows.variables import DATA, FUNCTIONS, RECIPE, RECIPE_FOLDER, STORE
 PROJECT = Path(__file__).parents[2]
 PREFECT_FILE = PROJECT / "prefect.yaml"
 POOL_TEMPLATE = PROJECT / "deploy" / "work-pools" / "process.json"
-"""Of the pools' jobs: who starts a run changes nothing of its command, environment and place."""
+"""Of the pools' jobs: who starts a run changes nothing of its command, environment and place. No run's output is a pipe to its worker."""
 SETTINGS = "settings.json"
 REMEMBERED = (STORE, RECIPE, RECIPE_FOLDER, DATA, FUNCTIONS)
 """Environment variables that say where runs work, and with what."""
@@ -185,9 +185,9 @@ def _deploy(installation: Installation, environment: dict[str, str], say: Callab
     if mark.exists() and mark.read_text().strip() == version:
         return False
     for pool in POOLS:
-        if not has_pool(environment["PREFECT_API_URL"], pool):
-            create = _prefect("work-pool", "create", pool, "--type", "process", "--base-job-template", str(POOL_TEMPLATE))
-            _run(create, environment)
+        known = has_pool(environment["PREFECT_API_URL"], pool)
+        what = ("update", pool) if known else ("create", pool, "--type", "process")
+        _run(_prefect("work-pool", *what, "--base-job-template", str(POOL_TEMPLATE)), environment)
     say("deploying the flows")
     _run(_prefect("--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)), environment)
     write_whole(mark, version + "\n")

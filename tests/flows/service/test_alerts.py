@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flows.service.alerts import DOES_NOT_BEGIN, FELL_SILENT, NEEDS
 from models.lifeline import alive, family
 from tests.flows.service.inbox import SECRET, Inbox, open_inbox
 from tests.flows.service.installed import Installed, overnight
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.flow]
 
 LIMIT = 0.25
 """Minutes; the job would need hours."""
-SILENCE = 60
+SILENCE, LATENESS = 60, 10
 """Seconds; the least that may be asked for."""
 DELIVERY = 60.0
 """Seconds within which a message is there after the run's end."""
@@ -28,12 +29,12 @@ DELIVERY = 60.0
 def inbox(installed: Installed) -> Iterator[Inbox]:
     """Where the installation's alerts go from now on."""
     with open_inbox() as inbox:
-        set_up(installed, inbox)
+        set_up(installed, inbox, "--silence", str(SILENCE), "--late", str(LATENESS))
         yield inbox
 
 
-def set_up(installed: Installed, inbox: Inbox) -> None:
-    done = overnight("alerts", "--home", str(installed.home), "--alert-url", inbox.url, "--silence", str(SILENCE))
+def set_up(installed: Installed, inbox: Inbox, *times: str) -> None:
+    done = overnight("alerts", "--home", str(installed.home), "--alert-url", inbox.url, *times)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(done.stdout.splitlines()) == 3
     assert SECRET not in done.stdout + done.stderr
@@ -43,11 +44,14 @@ def about(run: dict[str, Any], state: str) -> Any:
     return lambda message: run["id"] in message["body"] and message["subject"].endswith(f": {state}")
 
 
-def test_the_first_message_comes_once_and_the_url_stands_in_the_block_alone(installed: Installed, inbox: Inbox) -> None:
+def test_said_again_the_first_message_comes_once_the_times_stay_and_the_url_stands_in_the_block_alone(
+    installed: Installed, inbox: Inbox
+) -> None:
     set_up(installed, inbox)
     assert [message["subject"] for message in inbox.messages].count("Overnight: alerts reach you here") == 1
     automations = installed.ask("POST", "/automations/filter", {})
-    assert len([one for one in automations if one["name"].startswith("overnight: ")]) == 3
+    times = {one["name"]: one["trigger"]["within"] for one in automations if one["name"].startswith("overnight: ")}
+    assert times == {FELL_SILENT: SILENCE, DOES_NOT_BEGIN: LATENESS, NEEDS: 0}
     (block,) = installed.ask("POST", "/block_documents/filter", {"block_documents": {"name": {"any_": ["overnight-alerts"]}}})
     assert SECRET not in str(block)
     assert SECRET not in str(automations)
@@ -83,21 +87,29 @@ def test_a_night_that_the_data_gate_stops_is_told_with_its_report(installed: Ins
     assert f":{installed.home / 'report.html'}" in body
 
 
-def test_a_night_whose_worker_and_process_are_gone_is_crashed_and_told_and_the_next_one_goes_on(installed: Installed, inbox: Inbox) -> None:
-    """As when a machine loses its power: SIGKILL of both, so that nobody is left to say how it ended."""
+def test_a_night_whose_worker_and_process_are_gone_is_crashed_and_the_next_one_is_late_and_both_are_told(
+    installed: Installed, inbox: Inbox
+) -> None:
+    """As when a machine loses its power: SIGKILL of both, so that nobody is left to say how it ended, or to begin the next night.
+
+    With a new worker the late night begins by itself and goes on where the first one was.
+    """
     changes = {"policy": {"updates": 5, "kl_coef": 0.22}}
     run = installed.start("nightly/nightly", changes=changes)
     job = (wait_for_job(installed, "policy") / "pid").read_text().strip()
     installed.kill_worker()
     members = family(parent(job))
     os.kill(parent(job), signal.SIGKILL)
+    late = installed.start("nightly/nightly", changes=changes)
     ended = installed.wait(run, seconds=SILENCE + 90)
     assert (ended["state_type"], ended["state"]["message"][:12]) == ("CRASHED", "not heard of")
     assert not any(map(alive, members))
     inbox.wait(about(ended, "Crashed"), DELIVERY)
+    told = inbox.wait(lambda message: late in message["body"], DELIVERY)
+    assert told["subject"].endswith(": late")
+    assert "is there a worker for its pool?" in told["body"]
     assert overnight("up", "--home", str(installed.home)).returncode == 0
-    again = installed.wait(installed.start("nightly/nightly", changes=changes))
-    assert again["state_type"] == "COMPLETED"
+    assert installed.wait(late)["state_type"] == "COMPLETED"
     assert next(stage["stage"] for stage in installed.nights()[-1]["stages"] if not stage["reused"]) == "policy"
 
 
