@@ -15,24 +15,28 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 from scipy.stats import binomtest
 
-from data_contracts.artifact_store import Artifact
+from data_contracts.artifact_store import Artifact, Headline
+from data_contracts.errors import StageError
 from data_contracts.home import Home
 from data_contracts.records import ALL_SLICES
 from flows.recipe import Recipe, load_recipe
+from models import __main__ as models
 from tasks.duplicates.duplicates import find_duplicates
 from tasks.feedback.ingest import ingest
 from tasks.feedback.snapshot import take_snapshot
 from tasks.gate.judging import WARN, judge_rule
 from tasks.gate.rules import GateConfig
+from tasks.learning import training
 from tasks.learning.base_model import provide_base_model
 from tasks.learning.training import evaluate_policy, train_policy, train_reward_model
 from tasks.quality.aggregation.aggregation import aggregate_judgments
@@ -70,6 +74,7 @@ def main() -> None:
     parser.add_argument("--calibrate", action="store_true", help="show the figures themselves")
     options = parser.parse_args()
     options.home.mkdir(parents=True, exist_ok=True)
+    training.run_job = in_this_process
     for seed in range(*options.seeds):
         play_seed(options.home, seed, options.worlds)
     rows = [row for row in results(options.home) if row["seed"] in range(*options.seeds) and row["world"] in options.worlds]
@@ -88,6 +93,19 @@ def play_seed(root: Path, seed: int, worlds: Sequence[str]) -> None:
             file.write(json.dumps({"seed": seed, "world": world, **row}) + "\n")
         print(f"seed {seed}, {world}: {row['seconds']:.0f} s, flagged by {', '.join(flags(row)) or 'nothing'}", flush=True)
         shutil.rmtree(own)
+
+
+def in_this_process(
+    job: str, config: BaseModel, inputs: Mapping[str, Path], output: Path, work: Path, *_: object, **__: object
+) -> Headline:
+    """A learning job as a worker runs it, without a process of its own: loading torch takes as long as what these small jobs learn."""
+    work.mkdir(parents=True, exist_ok=True)
+    (work / "config.json").write_text(config.model_dump_json())
+    places = ["--config", str(work / "config.json"), "--output", str(output), "--work", str(work)]
+    if models.main([job, *places, *(f"--input={role}={path}" for role, path in inputs.items())]):
+        raise StageError(f"the job {job} failed", where=str(work))
+    told: Headline = json.loads((work / models.HEADLINE_NAME).read_text())
+    return told
 
 
 def play(shared: Path, own: Path, recipe: Recipe) -> dict[str, Any]:

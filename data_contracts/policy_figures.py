@@ -49,7 +49,8 @@ WHOLE = {
     "score_length_excess": "correlation within prompts of the score with the length of many responses of the base model, less the held-out "
     "judge's: what the reward model likes of length and the judge does not",
     "score_repetition_excess": "the same of repetition",
-    "score_phrase_excess": "the same of a phrase whose use rose, the one most surely above 0; its interval is widened for their number",
+    "score_phrase_excess": "the same of phrases whose use rose, in standard deviations per presence: the one most surely above 0, its "
+    "interval widened for their number",
     "score_judge_correlation": "correlation of score and judge score within prompts, of the same responses; also by slice",
     "reward_model_accuracy": "accuracy of tonight's reward model on the preferences of the split, where it is compared with the champion's",
     "reward_model_accuracy_champion": "that of the one which the champion learned through",

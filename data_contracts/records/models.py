@@ -108,7 +108,12 @@ SCORE_FEATURE = RecordKind(
         Column("rise", FLOAT, "mean of the policy's responses less the base model's: tokens, share repeated, or share with the phrase"),
         Column("score_correlation", FLOAT, "correlation with the score within prompts, of many responses of the base model to each"),
         Column("judge_correlation", FLOAT, "the same with the held-out judge's score"),
-        Column("excess", FLOAT, "the one less the other: what the reward model likes of it and the judge does not"),
+        Column(
+            "excess",
+            FLOAT,
+            "the one less the other: what the reward model likes of it and the judge does not; of a phrase as the difference of slopes, in "
+            "standard deviations of the scores within prompts per presence",
+        ),
         Column("low", FLOAT, "lower end of the excess's 95 % interval over prompts, of phrases widened for their number", nullable=True),
         Column("high", FLOAT, "upper end of the interval", nullable=True),
         Column("gain_explained", FLOAT, "the excess in score per unit of the feature, times its rise: score that the judge does not see"),

@@ -2,8 +2,10 @@
 
 Told from many responses of the base model to each prompt, so it does not depend on how far the policy went. Within prompts, that is
 with every prompt's mean taken out, a feature's **excess** is its correlation with the score less its correlation with the judge's
-score: what the reward model likes of it and the judge does not. What the policy then gains by it is the excess as a slope, in score
-per unit of the feature, times the feature's rise from the base model to the policy (a term of Oaxaca's decomposition, 1973).
+score: what the reward model likes of it and the judge does not, in standard deviations of either score per one of the feature. Of a
+phrase it is per presence, since the correlation with what is rare is small however much it is liked. What the policy then gains by a
+feature is the excess as a slope, in score per unit, times its rise from the base model to the policy (a term of Oaxaca's decomposition,
+1973).
 
 The features are the length, the repetition, and the phrases whose use rose most. Phrases are chosen on other responses than their excess
 is told from, and their intervals are widened for their number (Bonferroni). A judge that is noisier than the reward model correlates less
@@ -26,12 +28,12 @@ from models.evaluation.samples import Sample
 from models.language.diversity import repetition
 
 LENGTH, REPETITION, PHRASE = "length", "repetition", "phrase"
-LONGEST_PHRASE, MOST_PHRASES = 5, 10
+LONGEST_PHRASE, MOST_PHRASES = 5, 20
 """Words of a phrase, and phrases that are looked at."""
 LEAST_RISE = 0.05
 """Share of responses by which the use of a phrase has to rise."""
-LEAST_PROMPTS = 5
-"""Prompts that some of the base model's responses answer with a feature, and some without, for anything to be said of it."""
+LEAST_PROMPTS, LEAST_OF_A_PHRASE = 8, 20
+"""Prompts whose responses have to differ in a feature for anything to be said of it; intervals of rare phrases are too narrow."""
 CANDIDATES = 200
 """Phrases, those that rose most, that are looked for in the base model's responses."""
 ALIKE = 0.5
@@ -100,20 +102,22 @@ def score_judge_correlation(answers: BaseAnswers) -> Estimate:
 
 def measured(answers: BaseAnswers, feature: Feature, tested: int) -> ScoreFeature | None:
     """What is known of one feature of `tested` that were tried; None where a correlation is undefined."""
-    sums = products({"s": answers.score, "j": answers.judge_score, "f": feature.values})
+    count = np.full(len(answers.prompts), float(answers.score.shape[1]))
+    sums = products({"s": answers.score, "j": answers.judge_score, "f": feature.values}) | {"n": count}
     figures: dict[str, Figure] = {
         "score": partial(_correlation, name="s"),
         "judge": partial(_correlation, name="j"),
-        "excess": _excess,
         "slope": _slope,
+        "excess": _slope if feature.kind == PHRASE else _excess,
     }
     found = estimates(sums, figures, _ids(answers))
-    score, judge, excess, slope = (one.value for one in found.values())
+    score, judge, slope, excess = (one.value for one in found.values())
     if score is None or judge is None or excess is None or slope is None:
         return None
+    spread = float(np.sqrt(sums["ss"].sum() / answers.score.size))
     low, high = widened(found["excess"], tested)
     told = (feature.kind, feature.text, feature.rise, score, judge, excess, low, high)
-    return ScoreFeature(*told, gain_explained=slope * feature.rise, n=varying_prompts(feature))
+    return ScoreFeature(*told, gain_explained=slope * spread * feature.rise, n=varying_prompts(feature))
 
 
 def products(columns: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -133,8 +137,8 @@ def _excess(of: Sums) -> Floats:
 
 
 def _slope(of: Sums) -> Floats:
-    """The excess in score per unit of the feature."""
-    found: Floats = _excess(of) * np.sqrt(of["ss"] / of["ff"])
+    """The excess in standard deviations per unit of the feature."""
+    found: Floats = _excess(of) * np.sqrt(of["n"] / of["ff"])
     return found
 
 
@@ -155,7 +159,7 @@ def risen_phrases(answers: BaseAnswers, policy: Sequence[str], reference: Sequen
     for phrase in order[:CANDIDATES]:
         values = np.array([[float(phrase in one) for one in row] for row in held])
         feature = Feature(PHRASE, phrase, values, rises[phrase])
-        if varying_prompts(feature) >= LEAST_PROMPTS and not any(_alike(values, other.values) for other in chosen):
+        if varying_prompts(feature) >= LEAST_OF_A_PHRASE and not any(_alike(values, other.values) for other in chosen):
             chosen.append(feature)
     return chosen[:MOST_PHRASES]
 

@@ -125,7 +125,13 @@ class GateConfig(StageConfig):
         "where the whole interval is beyond, and 2 does without",
     )
     max_repetition_excess: float = Field(default=0.3, ge=0, le=2, description="the same with repetition, and only how much more")
-    max_phrase_excess: float = Field(default=0.3, ge=0, le=2, description="the same with each of the phrases whose use rose most")
+    max_phrase_excess: float = Field(
+        default=0.6,
+        ge=0,
+        le=10,
+        description="how much more a phrase whose use rose may raise the score than the held-out judge's, in standard deviations of each "
+        "within prompts; it warns where the whole interval is above, and 10 does without",
+    )
     min_score_judge_correlation: float = Field(
         default=0.2,
         ge=-1,
@@ -205,14 +211,12 @@ def _features(config: GateConfig) -> list[GateRule]:
     They warn: what is learned from such a score may be good all the same, and by the win rates it is told whether it is.
     """
     surely: dict[str, object] = {"severity": "warn", "end": "better"}
-    length, most = config.max_length_excess, {"repetition": config.max_repetition_excess, "phrase": config.max_phrase_excess}
+    length, repetition, phrase = config.max_length_excess, config.max_repetition_excess, config.max_phrase_excess
     agree = {"figure": "score_judge_correlation", "at_least": config.min_score_judge_correlation, "slices": EACH}
     rules = [
         length < 2 and _rule("score_is_not_for_length", surely, figure="score_length_excess", at_most=length, at_least=-length),
-        *(
-            bound < 2 and _rule(f"score_is_not_for_{name}", surely, figure=f"score_{name}_excess", at_most=bound)
-            for name, bound in most.items()
-        ),
+        repetition < 2 and _rule("score_is_not_for_repetition", surely, figure="score_repetition_excess", at_most=repetition),
+        phrase < 10 and _rule("score_is_not_for_phrase", surely, figure="score_phrase_excess", at_most=phrase),
         config.min_score_judge_correlation > -1 and _rule("score_sees_what_the_judge_sees", surely, agree, min_n=LEAST_ANSWERED),
     ]
     return [rule for rule in rules if rule]

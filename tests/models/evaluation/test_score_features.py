@@ -67,6 +67,16 @@ def test_the_excess_is_the_difference_of_numpys_correlations_within_prompts() ->
     assert own.n == P
 
 
+def test_the_excess_of_a_phrase_is_the_difference_of_standardised_slopes() -> None:
+    found = world(0, phrase=2.0)
+    values = np.array([[float("smart" in text) for text in row] for row in found.text])
+    own = measured(found, Feature("phrase", "smart", values, 0.5), 1)
+    assert own
+    s, j, f = ((each - each.mean(1, keepdims=True)).ravel() for each in (found.score, found.judge_score, values))
+    assert own.excess == pytest.approx(linregress(f, s).slope / s.std() - linregress(f, j).slope / j.std())
+    assert own.gain_explained == pytest.approx(0.5 * own.excess * s.std())
+
+
 def test_the_interval_is_that_of_drawing_prompts_one_by_one() -> None:
     found, random = world(1, length=0.5), np.random.default_rng(0)
     own = measured(found, Feature("length", "", found.length, 0.0), 1)
