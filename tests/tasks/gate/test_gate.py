@@ -181,7 +181,7 @@ def test_a_judge_that_orders_no_pairs_may_not_judge(tmp_path: Path) -> None:
         ("score_length_excess", (-0.7, -0.8, -0.6), "score_is_not_for_length", WARN),  # a dislike is no better
         ("score_length_excess", (0.6, 0.1, 1.1), None, PASS),  # not surely beyond
         ("score_repetition_excess", (0.7, 0.6, 0.8), "score_is_not_for_repetition", WARN),
-        ("score_phrase_excess", (0.7, 0.6, 0.8), "score_is_not_for_phrase", WARN),
+        ("score_phrase_excess", (0.8, 0.7, 0.9), "score_is_not_for_phrase", WARN),
         ("score_phrase_excess", (None, None, None), "score_is_not_for_phrase", NOT_JUDGED),  # no phrase rose
         ("reward_model_accuracy_gain_champion", (None, None, None), "reward_model_not_below_the_champions", UNSURE),  # no pair decided
     ],
