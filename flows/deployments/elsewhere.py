@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from httpx import HTTPStatusError, TransportError
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -30,6 +30,10 @@ LearningStage = Literal[
 REPLY = "result"
 """Type of the artifact on the server by which a learning run hands its result or error back."""
 POLL_SECONDS = 2.0
+ATTEMPTS = 2
+"""Runs that a stage gets: one whose process, worker or machine went is begun once more and goes on from its last checkpoint."""
+OUTAGE_SECONDS = 300.0
+"""A server that is started anew is waited for so long."""
 
 
 def learns(stage: Callable[..., StageResult], config: BaseModel) -> bool:
@@ -64,20 +68,31 @@ class Elsewhere:
             "config": config.model_dump(mode="json"),
             "inputs": {role: result and result.artifact_id for role, result in inputs.items()},
         }
-        started = self._start(label, parameters)
-        with get_client(sync_client=True) as client, _cancelled_if_left(client, started.id):
-            ended = self._wait(client, started.id, label)
+        with get_client(sync_client=True) as client:
+            for _ in range(ATTEMPTS):
+                started = self._start(label, parameters)
+                with _cancelled_if_left(client, started.id):
+                    ended = self._wait(client, started.id, label)
+                if not (ended.state and ended.state.is_crashed()):
+                    break
             result = _reply(client, ended, label)
         home.refresh()  # what was made there may stand in a store
         return result
 
     def _start(self, label: str, parameters: dict[str, Any]) -> FlowRun:
-        try:
-            run: Any = run_deployment(self.deployment, parameters=parameters, flow_run_name=label, timeout=0)
-        except (PrefectException, HTTPStatusError) as error:
-            remedy = "deploy it (`prefect deploy --all`), or leave run.learning empty to learn in the night's own process"
-            raise StageError(f"{label} cannot be run through the deployment {self.deployment}: {error}", remedy=remedy) from error
-        return cast(FlowRun, run)
+        """Begin a run; a server that does not answer is asked again, and begins it once."""
+        deadline, key = time.monotonic() + OUTAGE_SECONDS, str(uuid4())
+        while True:
+            try:
+                run: Any = run_deployment(self.deployment, parameters=parameters, flow_run_name=label, timeout=0, idempotency_key=key)
+                return cast(FlowRun, run)
+            except (PrefectException, HTTPStatusError) as error:
+                remedy = "deploy it (`prefect deploy --all`), or leave run.learning empty to learn in the night's own process"
+                raise StageError(f"{label} cannot be run through the deployment {self.deployment}: {error}", remedy=remedy) from error
+            except TransportError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(POLL_SECONDS)
 
     def _wait(self, client: SyncPrefectClient, run: UUID, label: str) -> FlowRun:
         """Look at the run until it has ended."""
