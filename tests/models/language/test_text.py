@@ -70,7 +70,7 @@ def test_long_prompt_keeps_its_end_and_its_beginning_of_text(stories: Path, chat
     assert encode_prompt(chat, user("clean my old lamp"), 3).ids == encode_prompt(chat, user("clean my old lamp"), 100).ids[-3:]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=40))
 def test_byte_level_round_trip(chat_model: Path, text: str) -> None:
     tokenizer = load_once(chat_model)
@@ -80,7 +80,7 @@ def test_byte_level_round_trip(chat_model: Path, text: str) -> None:
     assert decode_response(tokenizer, ids, eos) == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(prompt=st.integers(1, 30), response=st.integers(0, 30), max_length=st.integers(8, 40))
 def test_pair_cuts_the_prompt_first(chat_model: Path, prompt: int, response: int, max_length: int) -> None:
     tokenizer = load_once(chat_model)

@@ -26,7 +26,7 @@ def test_by_hand() -> None:
 
 
 @given(groups_of_four)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_by_brute_force(groups: list[list[float]]) -> None:
     alone, normalised = [], []
     for group in groups:
@@ -38,7 +38,7 @@ def test_by_brute_force(groups: list[list[float]]) -> None:
 
 
 @given(groups_of_four)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_leaving_one_out_is_the_groups_mean_scaled(groups: list[list[float]]) -> None:
     # Theorem: R − mean of the other k − 1 = k/(k − 1) · (R − mean of all k).
     expected = [4 / 3 * (value - statistics.fmean(group)) for group in groups for value in group]

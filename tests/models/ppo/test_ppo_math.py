@@ -63,7 +63,7 @@ def test_whitening_by_hand() -> None:
 
 
 @given(some_lengths, seeds)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whitening_leaves_neither_mean_nor_scale(lengths: list[int], seed: int) -> None:
     mask, noise = random_batch(lengths, 6, seed, 1)
     values = 5 + 3 * noise
@@ -135,7 +135,7 @@ def gae_by_definition(rewards: Tensor, values: Tensor, lengths: list[int], gamma
 
 
 @given(some_lengths, seeds, st.sampled_from([1.0, 0.9, 0.5]), st.sampled_from([1.0, 0.95, 0.3, 0.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_gae_is_its_definition(lengths: list[int], seed: int, gamma: float, lam: float) -> None:
     mask, rewards, values = random_batch(lengths, 6, seed, 2)
     result = gae(rewards, values, mask, gamma=gamma, gae_lambda=lam)
@@ -250,7 +250,7 @@ def test_value_loss_inside_the_clip_range_is_half_the_squared_error() -> None:
 
 
 @given(st.lists(st.integers(1, 6), min_size=8, max_size=8), seeds, st.sampled_from([1, 2, 3, 8]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_microbatches_add_up_to_the_minibatch(lengths: list[int], seed: int, size: int) -> None:
     mask, features, old, advantages, returns = random_batch(lengths, 6, seed, 4)
     tokens = int(mask.sum())

@@ -71,7 +71,7 @@ def test_score_is_the_head_on_transformers_hidden_state(name: str, request: pyte
     side=st.sampled_from([pad_left, pad_right]),
     extra=st.integers(0, 15),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_batch_and_padding_change_no_score(
     name: str, lengths: list[int], budget: int, side: Callable[..., Padded], extra: int, request: pytest.FixtureRequest
 ) -> None:

@@ -379,7 +379,7 @@ ROWS = st.lists(
     min_size=1,
     max_size=12,
 )
-few = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def fresh(tmp_path: Path) -> Home:

@@ -96,7 +96,7 @@ PIECES = st.sampled_from([*(text for texts in FOUND.values() for text in texts),
 
 
 @given(st.lists(PIECES | st.text(max_size=8), max_size=6).map("".join))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_cheap_look_passes_over_nothing_and_findings_do_not_overlap(text: str) -> None:
     findings = find(text)
     assert all(finding.kind in KINDS and finding.start < finding.end for finding in findings)

@@ -161,7 +161,7 @@ FREE_OF_SIDES = {
 
 
 @given(votes=VOTES, data=st.data(), all_turned=st.booleans())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_neither_row_order_nor_which_response_is_a_matters(
     votes: list[tuple[str, str, int, bool]], data: st.DataObject, all_turned: bool
 ) -> None:

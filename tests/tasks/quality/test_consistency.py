@@ -35,7 +35,7 @@ def test_a_cycle_is_counted_once_and_an_undecided_pair_makes_no_triad() -> None:
         max_size=24,
     )
 )
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_triads_by_brute_force(judged: list[tuple[str, str, list[str], str]]) -> None:
     rows = [pair(order[0], order[1], verdict, prompt, who) for who, verdict, order, prompt in judged]
     rows = list({(r["annotator_id"], r["comparison_id"]): r for r in rows}.values())

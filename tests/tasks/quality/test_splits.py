@@ -44,7 +44,7 @@ def splits(deliveries: Sequence[Sequence[str]]) -> dict[str, str | None]:
     return {one["prompt_id"]: None if one["bridges_splits"] else one["split"] for one in dealt.iter_rows(named=True)}
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(DELIVERIES, st.randoms(use_true_random=False))
 def test_known_prompts_never_move_and_near_ones_never_stand_in_two_splits(deliveries: list[list[str]], random: object) -> None:
     random.shuffle(deliveries)  # type: ignore[attr-defined]

@@ -149,7 +149,7 @@ VALUES = st.one_of(
 
 @given(lines=st.lists(st.tuples(st.dictionaries(st.sampled_from(sorted(native.COLUMNS)), VALUES), st.booleans()), min_size=1, max_size=30))
 @example(lines=[({"prompt": "\x1f"}, True)])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_plain_reads_as_native_does(lines: list[tuple[dict[str, Any], bool]], connection: duckdb.DuckDBPyConnection) -> None:
     rows = [(row("a") | values) if whole else values for values, whole in lines]
     both("\n".join(json.dumps(values) for values in rows).encode(), connection)

@@ -4,7 +4,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.evaluation.judges.judge_figures import judge_figures
@@ -54,7 +54,6 @@ def row(prompt: int, first: str, verdict: str | None) -> dict[str, object]:
     return {"prompt_id": f"p{prompt}", "slice": "s", "opponent": "reference", "presented_first": first, "verdict": verdict}
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(VERDICTS)), min_size=1, max_size=20))
 def test_figures_by_counting(pairs: list[tuple[str | None, str | None]]) -> None:
     """A win needs both orders; what else has two verdicts is a tie; the rest is left out."""

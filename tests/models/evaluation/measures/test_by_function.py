@@ -98,7 +98,7 @@ def test_the_interval_of_a_gain_is_over_pairs() -> None:
 VALUES = st.one_of(st.none(), st.floats(-5, 5))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=12))
 def test_a_gain_is_over_the_prompts_that_both_have_a_value_of(pairs: list[tuple[float | None, float | None]]) -> None:
     """By counting."""

@@ -27,7 +27,7 @@ def of(rows: list[tuple[int, int, int, int]]) -> Verdicts:
 
 
 @every
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(rows=ROWS, turned=st.lists(st.booleans(), min_size=6, max_size=6))
 def test_turning_any_comparison_round_turns_its_probabilities_and_nothing_else(
     aggregate: Callable[[Verdicts], Aggregated], rows: list[tuple[int, int, int, int]], turned: list[bool]
@@ -55,7 +55,7 @@ def test_the_order_of_the_verdicts_and_the_annotators_names_do_not_matter(aggreg
 
 
 @every
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(rows=ROWS)
 def test_probabilities_are_probabilities_and_intervals_hold_the_value(
     aggregate: Callable[[Verdicts], Aggregated], rows: list[tuple[int, int, int, int]]

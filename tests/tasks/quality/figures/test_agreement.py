@@ -51,7 +51,7 @@ def test_alpha_of_the_textbook_table(metric: Any, expected: float) -> None:
 
 
 @given(RATINGS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_alpha_equals_the_krippendorff_and_evalica_libraries(ratings: np.ndarray[Any, Any]) -> None:
     counts = counts_of(ratings)
     paired = counts[counts.sum(axis=1) >= 2]
@@ -69,7 +69,7 @@ def test_alpha_equals_the_krippendorff_and_evalica_libraries(ratings: np.ndarray
 
 
 @given(RATINGS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pair_figures_equal_their_definitions_written_out(ratings: np.ndarray[Any, Any]) -> None:
     counts = counts_of(ratings)
     if not counts.size:
@@ -120,7 +120,7 @@ def test_high_raw_agreement_on_a_rare_class_by_hand() -> None:
 
 
 @given(arrays(np.int64, st.tuples(st.integers(1, 30), st.just(2)), elements=st.integers(0, 2)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_kappa_equals_scikit_learn(ratings: np.ndarray[Any, Any]) -> None:
     table = np.zeros((3, 3))
     np.add.at(table, (ratings[:, 0], ratings[:, 1]), 1)
