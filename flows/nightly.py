@@ -56,9 +56,9 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     backbone = run(base_model_stage, recipe.reward_backbone, "reward backbone") if recipe.reward_backbone else base
     reward_model = run(reward_model_stage, recipe.reward_model, base_model=backbone, preferences=preferences)
     judge = run(reward_model_stage, recipe.judge, "held-out judge", base_model=backbone, preferences=preferences)
-    start = run(sft_stage, recipe.sft, base_model=base, preferences=preferences) if recipe.sft else base
-    learns = {"base_model": start, "reward_model": reward_model, "judge": judge, "prompts": preferences, "corpus": corpus}
-    policy = run(policy_stage, recipe.policy, **learns, start=night.champion_to_start_from(start, preferences))
+    reference = run(sft_stage, recipe.sft, base_model=base, preferences=preferences) if recipe.sft else base
+    learns = {"base_model": reference, "reward_model": reward_model, "judge": judge, "prompts": preferences, "corpus": corpus}
+    policy = run(policy_stage, recipe.policy, **learns, start=night.champion_to_start_from(reference, preferences))
 
     # From a policy to a decision.
     champion = night.champion_to_beat(policy)
@@ -66,7 +66,7 @@ def nightly(recipe: Recipe, home: Path) -> NightRecord:
     judges = {"reward_model": reward_model, "judge": judge, "prompts": preferences}
     held_out = recipe.held_out_texts
     texts = run(held_out_texts_stage, held_out, corpus=corpus, base_model=base) if world or held_out.path else None
-    evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=start, held_out_texts=texts, **opponents, **judges)
+    evaluation = run(evaluation_stage, recipe.evaluation, policy=policy, base_model=reference, held_out_texts=texts, **opponents, **judges)
     measured = measure(night, evaluation)
     gate = run(gate_stage, recipe.gate, reward_model=reward_model, judge=judge, policy=policy, evaluation=evaluation, **measured)
     version = run(registry_stage, recipe.registry, policy=policy, evaluation=evaluation, gate=gate)

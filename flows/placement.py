@@ -25,7 +25,7 @@ LimitedStage = Literal[
     "policy",
     "evaluation",
 ]
-"""The stages whose time grows with the data or the model; the others take seconds."""
+"""The stages whose time grows with the data or the model and that keep no time of their own, as judges and measures do for each answer."""
 
 
 class RunConfig(StageConfig):

@@ -23,10 +23,13 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
         "--poisoned-night",
         type=int,
         metavar="NIGHT",
-        help="the night on which most annotators answer at random (default: 7, where more are played)",
+        help="the night on which most annotators answer at random (default: 7, where more are played; 0 for none)",
     )
     simulate.add_argument(
-        "--empty-night", type=int, metavar="NIGHT", help="the night on which nothing is delivered (default: 10, where more are played)"
+        "--empty-night",
+        type=int,
+        metavar="NIGHT",
+        help="the night on which nothing is delivered (default: 10, where more are played; 0 for none)",
     )
     simulate.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="a setting over the recipe's own"
@@ -53,17 +56,26 @@ def _simulate(options: argparse.Namespace) -> int:
     nights = options.nights
     days = {
         "nights": nights,
-        "poisoned_night": options.poisoned_night or (POISONED if nights > POISONED else None),
-        "empty_night": options.empty_night or (EMPTY if nights > EMPTY else None),
+        "poisoned_night": _night(options.poisoned_night, POISONED, nights),
+        "empty_night": _night(options.empty_night, EMPTY, nights),
     }
     played = {}
     for seed in options.seeds:
         try:
             calendar = DeliveryConfig(seed=seed, **days)
         except ValidationError as error:
-            raise InputError("; ".join(in_words(one) for one in error.errors()), where="overnight simulate") from None
+            told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'nights'}: {in_words(one)}" for one in error.errors())
+            raise InputError(told, where="overnight simulate") from None
         played[seed] = simulate(root, options.recipe, tuple(options.overrides), calendar, options.first, options.comparisons)
         write_plot(played, root / PLOT)
     new_console().print(seeds_table(played))
     print(f"plot: {root / PLOT}")
+    print(f"the nights of a seed stand in a home of their own: overnight show --home {root / f'seed-{options.seeds[0]}'}")
     return 0
+
+
+def _night(asked: int | None, usual: int, nights: int) -> int | None:
+    """The night that is special: the one that was asked for, none for 0, else the usual one where so many are played."""
+    if asked is None:
+        return usual if nights > usual else None
+    return asked or None

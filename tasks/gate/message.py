@@ -32,6 +32,8 @@ def remedy(row: Judged) -> str:
             if row.verdict == FAIL
             else MORE
         )
+    if row.verdict == UNSURE and row.low == row.high == row.threshold:
+        return "no number of prompts would tell the two apart: tonight's policy may be the one that it started from"
     return MORE if row.verdict == UNSURE else shown(_responses(row))
 
 

@@ -3,6 +3,8 @@ something off, its test is skipped: that the stage says so is tested everywhere.
 """
 
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import pytest
 from data_contracts.errors import StageError
 from models.evaluation.measures import sandbox
 from models.evaluation.measures.sandbox import Ran, run_program, see_that_it_holds
+from models.lifeline import alive, family
 from models.measure_configs import Execution
 
+ROOT = Path(__file__).parents[4]
 LIMITS = Execution(cpu_seconds=2, wall_seconds=20, memory_mb=256, file_mb=1, required=())
 WHOLE = LIMITS.model_copy(update={"required": ("network", "files", "processes")})
 
@@ -43,6 +47,28 @@ def test_it_sees_an_empty_folder_an_empty_environment_and_no_input(monkeypatch: 
 def test_what_it_says_is_kept_to_a_line() -> None:
     found = run_program("import sys\nprint('x' * 10**6)\nprint('y' * 10**4, file=sys.stderr)\nsys.exit(1)", LIMITS)
     assert found == Ran(False, "y" * 200)
+
+
+def test_a_program_ends_with_who_started_it(tmp_path: Path) -> None:
+    """SIGKILL of the caller, who cannot clean up: nobody is left to keep the program's clock."""
+    waiting = "import time\nopen('begun', 'w').close()\ntime.sleep(300)"
+    caller = f"import tempfile; tempfile.tempdir = {str(tmp_path)!r}\nfrom models.measure_configs import Execution\n"
+    caller += "from models.evaluation.measures.sandbox import run_program\n"
+    caller += f"run_program({waiting!r}, Execution(cpu_seconds=60, wall_seconds=300, memory_mb=256, file_mb=1, required=()))"
+    process = subprocess.Popen([sys.executable, "-c", caller], cwd=ROOT)
+    try:
+        while not list(tmp_path.glob("*/inside/begun")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        members = family(process.pid)
+        assert len(members) > 1
+    finally:
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 10
+    while any(map(alive, members)):
+        assert time.monotonic() < deadline, "the program outlived who started it"
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
