@@ -94,8 +94,8 @@ class PPOConfig(LearningConfig):
     start: Literal["base_model", "champion"] = Field(
         default="base_model",
         description="what the policy is at first: the base model (what `sft` made of it, where there is that), or the recipe's champion, "
-        "where there is one that came from the same base model; not with `lora`. The same preferences always start where they first did, so "
-        "it counts from the next new feedback on. The KL is from the base model in both cases",
+        "where there is one that came from the same base model; not with `lora`. The same preferences always start where they first did, "
+        "so it counts from the next new feedback on. The KL is from the base model in both cases",
     )
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how rollouts are sampled")
     updates: int = Field(default=100, ge=1, description="rollouts, each followed by its PPO epochs")

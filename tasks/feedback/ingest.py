@@ -204,7 +204,10 @@ def _database(scratch: Path, memory_limit: str) -> Iterator[duckdb.DuckDBPyConne
             yield connection
         except duckdb.OutOfMemoryException as error:
             what = f"the delivery needs more memory at once than the {memory_limit} it may have; nothing of it was stored"
-            raise StageError(what, remedy="raise ingest.memory_limit, or deliver it in several files on several nights") from error
+            raise StageError(
+                what,
+                remedy="raise ingest.memory_limit (3GB was enough for a hundred million judgments), or deliver it in parts, night by night",
+            ) from error
 
 
 def _write_both(connection: duckdb.DuckDBPyConnection, directory: Path) -> dict[str, int]:
