@@ -21,6 +21,8 @@ from tasks.privacy.screening import PEOPLE
 from tasks.sources.rows import user_message
 
 ANNOTATORS = ("annotator_id", "annotator_1", "annotator_2")
+QUOTING = ("reply", "failure", "note")
+"""Columns of running text, in which a model, or a program of its, may quote what it was shown."""
 RESPONSES = ("response", "response_a", "response_b", "chosen", "rejected")
 SIMULATED = "simulated/"
 """Stands in the lake before the own ids of `feedback.jsonl`."""
@@ -78,14 +80,24 @@ def erase_table(what: Forgotten, table: pa.Table, aliases: Aliases) -> tuple[pa.
     for columns, ids in ((ANNOTATORS, what.annotators), (("judgment_id",), what.judgments), (("comparison_id",), what.comparisons)):
         for column in set(columns) & set(frame.columns):
             gone |= frame[column].is_in(pl.Series(ids, dtype=pl.String).implode()).fill_null(value=False)
+    for column in set(QUOTING) & set(frame.columns):
+        gone |= _quotes(frame[column], list(_spelt(what.passages)))
     if "comparison_id" not in frame.columns and {"prompt_id", "prompt"} & set(frame.columns):
         gone |= pl.Series([_of_prompt(what, row, aliases) for row in frame.iter_rows(named=True)], dtype=pl.Boolean)
     return table.filter(pa.array((~gone).to_list(), pa.bool_())), int(gone.sum())
 
 
+def _quotes(texts: pl.Series, passages: list[str]) -> pl.Series:
+    """Which texts hold one of the passages."""
+    if not passages:
+        return pl.Series([False] * len(texts), dtype=pl.Boolean)
+    return texts.str.contains_any(passages).fill_null(value=False)
+
+
 def _told(table: pa.Table) -> list[str]:
     """The columns that can tell whether a row is to be forgotten."""
-    return [name for name in (*ANNOTATORS, "judgment_id", "comparison_id", "prompt_id", "prompt", "response") if name in table.column_names]
+    known = (*ANNOTATORS, *QUOTING, "judgment_id", "comparison_id", "prompt_id", "prompt", "response")
+    return [name for name in known if name in table.column_names]
 
 
 def _of_prompt(what: Forgotten, row: Mapping[str, Any], aliases: Aliases) -> bool:

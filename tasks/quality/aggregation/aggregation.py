@@ -51,7 +51,8 @@ class AggregationConfig(StageConfig):
     judge_annotators: tuple[str, ...] = Field(
         default=(),
         description="ids of annotators, or patterns such as `expert-*`, from whom alone the held-out judge learns: their judgments make "
-        "the preferences of the split `judge` and count nowhere else; by default everybody's count everywhere",
+        "the preferences of the split `judge` and count nowhere else; by default everybody's count everywhere. Patterns are better: an id "
+        "that is written here stays in manifests when its annotator is forgotten",
     )
     rules: SpammerRules = Field(default_factory=SpammerRules, description="when an annotator is flagged")
     flagged: Literal["report", "down_weight", "exclude"] = Field(

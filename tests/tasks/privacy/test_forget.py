@@ -111,6 +111,10 @@ def night(home: Home) -> dict[str, Artifact]:
         for one in prompts
     ]
     found["evaluation"] = make(home, "evaluation", {"samples.parquet": SAMPLE.table(samples)}, policy=found["policy"])
+    asked = [{**samples[0], "prompt_id": "00000000", "prompt": [{"role": "user", "content": OWN_PROMPT}], "response": OWN_ANSWER}]
+    pairs = make(home, "pairs", {"samples.parquet": SAMPLE.table(asked)})
+    said = pa.table({"judge": ["m"] * 2, "prompt_id": ["00000000"] * 2, "reply": [f"“{OWN_PROMPT}” asks for A.", "A."]})
+    found["verdicts"] = make(home, "verdicts", {"verdicts.parquet": said}, evaluation=pairs)
     html = "<h2>Before</h2>\n" + example(OWN_PROMPT, OWN_ANSWER) + example(SHARED_PROMPT, SHARED_ANSWER) + "\n<h2>After</h2>"
     found["report"] = make(home, "report", {"report.html": html}, evaluation=found["evaluation"])
     target = {"policy_id": found["policy"].id, "policy_digest": found["policy"].digest}
