@@ -102,7 +102,10 @@ def main() -> None:
 
 def run(name: str, folder: Path, memory: str) -> dict[str, float]:
     command = [sys.executable, __file__, "--child", name, "--folder", str(folder), "--memory", memory]
-    told: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{name} failed:\n{done.stderr}")
+    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     print(f"{name}: {told}", file=sys.stderr, flush=True)
     return told
 

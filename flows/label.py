@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_contracts.errors import InputError, RecipeError
 from data_contracts.home import Home
+from data_contracts.sharing.share import write_whole
 from flows.console import new_console
 from flows.recipe import Recipe
 from models.measure_configs import EndpointAnnotator, ModelAnnotator
@@ -29,9 +30,7 @@ def label_and_tell(root: Path, recipe: Recipe, name: str | None, pairs: Path, to
         if isinstance(annotator, ModelAnnotator):
             model = provide_base_model(home, BaseModelConfig(source=annotator.model, revision=annotator.revision), corpus=None).artifact
         labels = label(home, annotator, rows, model=model)
-    unfinished = to.with_name(f".{to.name}.unfinished")
-    unfinished.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in labels.rows), encoding="utf-8")
-    unfinished.replace(to)
+    write_whole(to, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in labels.rows))
     ties = sum(row.get("tie_reason") == DISAGREED for row in labels.rows)
     told = f"{len(labels.rows)} judgments of ai:{annotator.name} in {to}, {ties} of them ties because the orders disagree"
     new_console().print(

@@ -184,8 +184,7 @@ class Night:
         entry = Registry(self.home.registry / self.recipe.registry.line).opponent_of(policy.digest)
         if entry is None:
             return None
-        artifact = self.home.artifacts.open(entry.policy_id)
-        return StageResult.of("champion", artifact, reused=True)
+        return self._champion(entry.policy_id)
 
     def champion_to_start_from(self, base_model: StageResult, preferences: StageResult) -> StageResult | None:
         """The champion that tonight's policy starts from, where the recipe says so and it came from the same base model.
@@ -200,11 +199,15 @@ class Night:
             behind = self._inputs(entry.policy_id)
             if (behind["base_model"].digest, behind["prompts"].digest) == same:
                 start = behind.get("start")
-                return None if start is None else StageResult.of("champion", self.home.artifacts.open(start.id), reused=True)
+                return None if start is None else self._champion(start.id)
         champion = registry.current("champion")
         if champion is None or self._inputs(champion.policy_id)["base_model"].digest != base_model.digest:
             return None
-        return StageResult.of("champion", self.home.artifacts.open(champion.policy_id), reused=True)
+        return self._champion(champion.policy_id)
+
+    def _champion(self, policy_id: str) -> StageResult:
+        """A policy that is, or was, champion, as a stage's input."""
+        return StageResult.of("champion", self.home.artifacts.open(policy_id), reused=True)
 
     def _inputs(self, artifact_id: str) -> dict[str, InputRef]:
         """What an artifact was made from, by role."""

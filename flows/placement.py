@@ -25,7 +25,8 @@ LimitedStage = Literal[
     "policy",
     "evaluation",
 ]
-"""The stages whose time grows with the data or the model and that keep no time of their own, as judges and measures do for each answer."""
+"""The stages whose time grows with the data or the model. Judges keep a time for each answer and programs for each run; functions of one's
+own keep none."""
 
 
 class RunConfig(StageConfig):

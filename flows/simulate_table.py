@@ -6,14 +6,13 @@ from typing import Any
 
 from rich.table import Table
 
+from flows.night import STOPPED
 from tasks.decision.plots import nights_plot
 from tasks.simulation.deliveries import EMPTY, POISONED
 
 Rows = Sequence[Mapping[str, Any]]
 """A row per night, as `flows.simulate` writes them."""
 NONE = "–"
-STOPPED = "stopped"
-"""Begins the outcome of a night that the data gate stopped."""
 
 
 def nights_table(rows: Rows) -> Table:
@@ -87,7 +86,10 @@ def _interval(row: Mapping[str, Any], name: str) -> str:
 
 
 def write_plot(seeds: Mapping[int, Rows], path: Path) -> None:
-    """Draw the true reward of the champion after each night, and what was decided, as an SVG file."""
+    """Draw the true reward of the champion after each night, and what was decided, as an SVG file.
+
+    A file of its own names the namespaces that an element in a page does without.
+    """
     path.write_text(
         nights_plot(seeds).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" ', 1)
     )

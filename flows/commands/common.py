@@ -3,9 +3,12 @@
 import argparse
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from data_contracts.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 DEFAULT_HOME = Path("overnight-home")
 USER_ERROR, FAILURE, STOPPED, INTERRUPTED = 2, 1, 3, 130
@@ -23,6 +26,13 @@ def home_options() -> argparse.ArgumentParser:
         help="s3://BUCKET/PREFIX that the home shares with other machines from now on (default: OVERNIGHT_STORE, or none)",
     )
     return home
+
+
+def refused(error: "ValidationError", otherwise: str = "options") -> InputError:
+    """What is wrong with the command line, option by option; `otherwise` stands for what no single option is wrong about."""
+    from flows.recipe import in_words
+
+    return InputError("; ".join(f"{'.'.join(map(str, one['loc'])) or otherwise}: {in_words(one)}" for one in error.errors()))
 
 
 def existing_home(options: argparse.Namespace) -> Path:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from flows.commands.common import Commands, existing_home
+from flows.commands.common import Commands, existing_home, refused
 
 
 def add(commands: Commands, home: argparse.ArgumentParser) -> None:
@@ -32,8 +32,7 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
 def _request(options: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
-    from data_contracts.errors import InputError
-    from flows.recipe import in_words, load_recipe
+    from flows.recipe import load_recipe
     from flows.request import request_and_tell, source_of
     from tasks.requests.request import RequestConfig
 
@@ -42,8 +41,7 @@ def _request(options: argparse.Namespace) -> int:
     try:
         config = RequestConfig(n=options.n, source=source_of(recipe, options.source), seed=options.seed, **shares)
     except ValidationError as error:
-        told = [f"{'.'.join(map(str, one['loc'])) or 'shares'}: {in_words(one)}" for one in error.errors()]
-        raise InputError("; ".join(told)) from None
+        raise refused(error, "shares") from None
     request_and_tell(existing_home(options), recipe, config, options.to)
     return 0
 

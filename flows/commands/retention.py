@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.commands.common import Commands, existing_home
+from flows.commands.common import Commands, existing_home, refused
 
 
 def add(commands: Commands, home: argparse.ArgumentParser) -> None:
@@ -18,14 +18,12 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
 def _gc(options: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
-    from data_contracts.errors import InputError
     from flows.gc import collect_and_tell
-    from flows.recipe import in_words
     from tasks.retention.collect import RetentionConfig
 
     try:
         config = RetentionConfig(keep_nights=options.keep_nights, keep_days=options.keep_days, smallest=options.smallest)
     except ValidationError as error:
-        raise InputError("; ".join(f"{one['loc'][0]}: {in_words(one)}" for one in error.errors())) from None
+        raise refused(error) from None
     collect_and_tell(existing_home(options), config, delete=options.delete)
     return 0

@@ -2,7 +2,7 @@
 
 import argparse
 
-from flows.commands.common import Commands
+from flows.commands.common import Commands, refused
 
 POISONED, EMPTY = 7, 10
 """The nights that are poisoned and empty by default, where so many are played."""
@@ -48,7 +48,6 @@ def _simulate(options: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
     from flows.console import new_console
-    from flows.recipe import in_words
     from flows.simulate import simulate
     from flows.simulate_table import seeds_table, write_plot
     from tasks.simulation.deliveries import DeliveryConfig
@@ -64,8 +63,7 @@ def _simulate(options: argparse.Namespace) -> int:
         try:
             calendar = DeliveryConfig(seed=seed, **days)
         except ValidationError as error:
-            told = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'nights'}: {in_words(one)}" for one in error.errors())
-            raise InputError(told, where="overnight simulate") from None
+            raise refused(error, "nights") from None
         played[seed] = simulate(root, options.recipe, tuple(options.overrides), calendar, options.first, options.comparisons)
         write_plot(played, root / PLOT)
     new_console().print(seeds_table(played))

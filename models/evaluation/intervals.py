@@ -3,6 +3,7 @@
 Prompts are what is drawn at random, so prompts are resampled: whatever belongs to one prompt stays together as one value.
 """
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,12 @@ def bootstrap_interval(values: ArrayLike, *, resamples: int, seed: int) -> Inter
     means = [x[random.integers(x.size, size=(min(rows, resamples - done), x.size))].mean(axis=1) for done in range(0, resamples, rows)]
     low, high = np.quantile(np.concatenate(means), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(x.mean()), float(low), float(high))
+
+
+def widened(value: float, low: float, high: float, tested: int) -> tuple[float, float]:
+    """The ends of a 95 % interval widened to the level 1 - 0.05 / tested, as a normal distribution's would be (Bonferroni)."""
+    wider = NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * tested)) / NormalDist().inv_cdf((1 + LEVEL) / 2)
+    return value + wider * (low - value), value + wider * (high - value)
 
 
 def win_shares(scores: ArrayLike, opponent_scores: ArrayLike) -> np.ndarray:

@@ -16,7 +16,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ import numpy as np
 from data_contracts.records import ALL_SLICES
 from models.evaluation.base_answers import BaseAnswers, Floats
 from models.evaluation.clusters import Estimate, Figure, Sums, estimates
+from models.evaluation.intervals import widened
 from models.evaluation.samples import Sample
 from models.language.diversity import repetition
 
@@ -115,7 +115,8 @@ def measured(answers: BaseAnswers, feature: Feature, tested: int) -> ScoreFeatur
     if score is None or judge is None or excess is None or slope is None:
         return None
     spread = float(np.sqrt(sums["ss"].sum() / answers.score.size))
-    low, high = widened(found["excess"], tested)
+    low, high = (math.nan if end is None else end for end in (found["excess"].low, found["excess"].high))
+    low, high = widened(excess, low, high, tested)
     told = (feature.kind, feature.text, feature.rise, score, judge, excess, low, high)
     return ScoreFeature(*told, gain_explained=slope * spread * feature.rise, n=varying_prompts(feature))
 
@@ -140,13 +141,6 @@ def _slope(of: Sums) -> Floats:
     """The excess in standard deviations per unit of the feature."""
     found: Floats = _excess(of) * np.sqrt(of["n"] / of["ff"])
     return found
-
-
-def widened(estimate: Estimate, tested: int) -> tuple[float, float]:
-    """The ends of a 95 % interval widened to the level 1 - 0.05 / tested, as a normal distribution's would be; nan without one."""
-    value, low, high = (math.nan if one is None else one for one in estimate)
-    wider = NormalDist().inv_cdf(1 - 0.025 / tested) / NormalDist().inv_cdf(0.975)
-    return value + wider * (low - value), value + wider * (high - value)
 
 
 def risen_phrases(answers: BaseAnswers, policy: Sequence[str], reference: Sequence[str]) -> list[Feature]:

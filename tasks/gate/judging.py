@@ -9,12 +9,12 @@ not each of its slices, one time in twenty at most.
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final, Literal
 
 from data_contracts.records import ALL_SLICES
+from models.evaluation import intervals
 from tasks.gate.rules import EACH, GateRule
-from tasks.rules import Bound, Figure, Z, with_interval
+from tasks.rules import Bound, Figure, with_interval
 
 PASS: Final = "pass"  # noqa: S105  (a verdict, no password)
 WARN: Final = "warn"
@@ -22,8 +22,6 @@ FAIL: Final = "fail"
 UNSURE: Final = "not enough evidence"
 NOT_JUDGED: Final = "not judged"
 Verdict = Literal["pass", "warn", "fail", "not enough evidence", "not judged"]
-ALPHA: Final = 0.05
-"""One less the level of the intervals."""
 
 Figures = Mapping[tuple[str, str, str], Figure]
 """Figures by what they are of, slice and name."""
@@ -110,9 +108,7 @@ def widened(figure: Figure, slices: int) -> Figure:
     """A figure with its 95 % interval widened to the level 1 - 0.05 / slices."""
     if slices < 2 or figure.value is None or figure.low is None or figure.high is None:
         return figure
-    wider = NormalDist().inv_cdf(1 - ALPHA / (2 * slices)) / Z
-    low, high = (figure.value + wider * (end - figure.value) for end in (figure.low, figure.high))
-    return Figure(figure.value, low, high, figure.n)
+    return Figure(figure.value, *intervals.widened(figure.value, figure.low, figure.high, slices), figure.n)
 
 
 def evidence_needed(figure: Figure, bound: Bound) -> str:

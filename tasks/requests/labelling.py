@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact, Headline
+from data_contracts.code_version import code_version
 from data_contracts.errors import InputError, examples
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, content_hash
@@ -94,7 +95,7 @@ def label(home: Home, annotator: ModelAnnotator | EndpointAnnotator, pairs: Sequ
 def _as_samples(home: Home, pairs: Sequence[Row]) -> Artifact:
     """The pairs as the judges read them: samples of an evaluation, the first responses as the policy's."""
     rows = list(_samples(pairs))
-    identity = Identity(kind="pairs", code_version="1", config={"rows": content_hash(rows)})
+    identity = Identity(kind="pairs", code_version=code_version("tasks.requests.labelling"), config={"rows": content_hash(rows)})
 
     def build(directory: Path) -> Headline:
         pq.write_table(SAMPLE.table(rows), directory / "samples.parquet")

@@ -19,6 +19,7 @@ from data_contracts.code_version import code_version
 from data_contracts.errors import InputError
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, library_versions
+from data_contracts.sharing.share import write_whole
 from models.configs import SampleJobConfig
 from models.evaluation.intervals import Interval, bootstrap_interval
 from models.randomness import derive_seed, generator
@@ -149,10 +150,7 @@ def _write_prompts(directory: Path, rows: Sequence[Mapping[str, object]]) -> Hea
 
 def write_lines(rows: Rows, path: Path) -> None:
     """Write rows as JSON lines, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    unfinished.replace(path)
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_lines(path: Path) -> Rows:

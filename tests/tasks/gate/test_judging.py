@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import binom
 
 from tasks.gate.judging import FAIL, NOT_JUDGED, PASS, UNSURE, WARN, Judged, judge_rule, overall, widened
+from tasks.gate.message import remedy
 from tasks.gate.rules import GateRule
 from tasks.rules import Figure
 
@@ -38,6 +39,11 @@ def test_a_policy_that_is_as_good_is_not_better() -> None:
     assert row.verdict == UNSURE
     assert "too near" in row.reason
     assert judged(Figure(0.5, 0.5, 0.5, 100), at_least=0.5).verdict == PASS
+
+
+def test_of_a_tie_it_is_not_said_that_more_prompts_would_tell() -> None:
+    assert "no number of prompts" in remedy(judged(Figure(0.5, 0.5, 0.5, 100)))
+    assert "bring more prompts" in remedy(judged(Figure(0.5, 0.4, 0.6, 100)))
 
 
 def test_not_enough_evidence_says_how_much_would_be() -> None:
