@@ -29,7 +29,8 @@ MEASURED = {
     "code_block_share": "share of responses with a fenced block of code",
     "code_parse_share": "share of responses with code of which every block of Python or JSON parses; one whose blocks are all in other "
     "languages is left out",
-    "code_run_share": "share of responses with code that parses and whose Python, all blocks as one program, runs to its end with status 0",
+    "code_run_share": "share of responses whose Python, all blocks as one program, runs to its end with status 0; one without code or with "
+    "code that does not parse is not run and counts as failed, one without Python is left out",
     "code_unjudged_share": "share of responses whose blocks are all in other languages than Python and JSON",
 }
 """Of the policy, where the recipe measures it; with `_reference` or `_champion` behind the name, of that model, and with

@@ -1,6 +1,10 @@
-"""When two texts are taken to be the same."""
+"""What a message is, and when two texts are taken to be the same."""
 
 import unicodedata
+from collections.abc import Mapping
+
+Message = Mapping[str, str]
+"""One message of a prompt: its `role` and its `content`."""
 
 
 def normalised(text: str) -> str:

@@ -26,7 +26,7 @@ SUMMARY = {
         select (select count(*) from judgments) as judgments, (select count(*) from comparisons) as comparisons,
             (select count(distinct annotator_id) from annotator_activity) as annotators, (select count(*) from batches) as batches,
             (select count(*) from judgment_revisions) as revisions""",
-    "agreement and bias, last night": """
+    "agreement and bias": """
         select figure, value, low, high, n from quality
         where slice_kind = 'all' and figure in ('krippendorff_alpha', 'raw_agreement', 'leave_one_out_agreement', 'presented_first_share',
             'longer_preferred_share', 'tie_share') order by figure""",
@@ -40,12 +40,14 @@ SUMMARY = {
         from annotators where len(flags) > 0 order by len(flags) desc, n_judgments desc limit 10""",
     "last nights": """
         select night, recipe, outcome, seconds, n_stages - n_reused as made, n_reused as reused from nights order by night desc limit 5""",
-    "data gate, last night": """
+    "data gate": """
         select rule, slice, verdict, value, low, high, threshold from data_gates where verdict not in ('pass', 'not judged')""",
-    "gate, last night": """
+    "gate": """
         select rule, slice, verdict, value, low, high, threshold from gates where verdict <> 'pass' or figure_of = 'evaluation'""",
 }
 """Title and query of each table; one without rows is left out."""
+KINDS_OF_ONE_NIGHT = {"agreement and bias": "quality", "data gate": "data_gate", "gate": "gate"}
+"""Tables of the last night that has such artifacts, by title: their kind."""
 
 FORGOTTEN_SINCE = """
 select count(*) from tombstones where requested_at::timestamptz > (select max(began) from nights) having count(*) > 0"""
@@ -88,7 +90,7 @@ def show_summary(home: Home) -> None:
             told = f"{forgotten} requests to forget came after the last night: figures of nights still count what was erased"
             console.print(told, highlight=False, soft_wrap=True)
         for title, query in SUMMARY.items():
-            _print(console, title, connection.execute(query))
+            _print(console, _titled(connection, title), connection.execute(query))
 
 
 def summary_as_markdown(home: Home) -> str:
@@ -100,8 +102,17 @@ def summary_as_markdown(home: Home) -> str:
             names, rows = [name for name, *_ in found.description], found.fetchall()
             if rows and "annotator" not in names:
                 lines = [names, ["---"] * len(names), *([_shown(value).replace("|", "/") for value in row] for row in rows)]
-                parts += [f"## {title}\n", *(f"| {' | '.join(line)} |" for line in lines), ""]
+                parts += [f"## {_titled(connection, title)}\n", *(f"| {' | '.join(line)} |" for line in lines), ""]
     return "\n".join(parts)
+
+
+def _titled(connection: duckdb.DuckDBPyConnection, title: str) -> str:
+    """A table's title with the night that it tells of: the last one, or an earlier one where the last did not come so far."""
+    if (kind := KINDS_OF_ONE_NIGHT.get(title)) is None:
+        return title
+    query = "select (select max(night) from stages where kind = ?), (select max(night) from nights)"
+    ((night, last),) = connection.execute(query, [kind]).fetchall()
+    return f"{title}, last night" if night == last else f"{title}, of night {night}: no later one came so far"
 
 
 def show_annotator(home: Home, annotator: str) -> None:

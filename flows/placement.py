@@ -24,9 +24,12 @@ LimitedStage = Literal[
     "supervised fine-tuning",
     "policy",
     "evaluation",
+    "judges",
+    "measures",
 ]
-"""The stages whose time grows with the data or the model. Judges keep a time for each answer and programs for each run; functions of one's
-own keep none."""
+"""The stages whose time grows with the data, the model, or somebody else's code."""
+SEVERAL = {"judge": "judges", "function": "measures", "measure": "measures"}
+"""What each of several stages is limited as, by the name of their task."""
 
 
 class RunConfig(StageConfig):
@@ -42,7 +45,9 @@ class RunConfig(StageConfig):
         default=720.0, description="minutes that a learning stage waits for a worker of that deployment before the night fails"
     )
     time_limits: dict[LimitedStage, PositiveFloat] = Field(
-        default_factory=dict, description="minutes after which a stage is ended and the night fails, by stage, as `{ policy = 480 }`"
+        default_factory=dict,
+        description="minutes after which a stage is ended and the night fails, by stage, as `{ policy = 480 }`; "
+        "`judges` and `measures` limit each one of them",
     )
 
 
@@ -62,7 +67,8 @@ def run_stage(
     Raises:
         StageError: it took longer than its limit.
     """
-    limit = run.time_limits.get(label)  # type: ignore[call-overload]
+    limited = SEVERAL.get(stage.name, label)  # type: ignore[attr-defined]
+    limit = run.time_limits.get(limited)  # type: ignore[call-overload]
     try:
         if run.learning and learns(stage, config) and not _is_made(stage, home, config, inputs):
             result = Elsewhere(run.learning, run.worker_wait, limit).run(stage, label, home, config, inputs)
@@ -73,7 +79,7 @@ def run_stage(
     except TimeoutError as error:
         if limit is None:
             raise
-        remedy = f"run again, it goes on from its last checkpoint; or raise run.time_limits.{label!r}"
+        remedy = f"run again, it goes on from its last checkpoint; or raise run.time_limits.{limited!r}"
         raise StageError(f"{label} took longer than its limit of {limit:g} minutes", remedy=remedy) from error
     return result.model_copy(update={"stage": label})
 

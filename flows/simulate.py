@@ -4,6 +4,7 @@ The world stands outside: it writes files as an annotation tool would, and a nig
 night's champion is truly worth is told afterwards, on prompts that nobody was asked about.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from data_contracts.artifact_store import Artifact
+from data_contracts.errors import InputError
 from data_contracts.home import Home
 from data_contracts.registry import Registry
 from flows.console import new_console
@@ -30,6 +32,7 @@ SOURCE = "simulated-annotators"
 POOL = 3600
 """Prompts that the corpus keeps aside for all seeds and nights, so that they share one base model."""
 TRUTH_PROMPTS = 200
+OTHER_HOME = "give the same ones to go on, or another --home to begin anew"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def simulate(
         comparisons: prompts of every other night.
     """
     home = Home(root / "world")
+    _refuse_other_settings(root / f"settings-{calendar.seed}.json", recipe, overrides, first, comparisons)
     of_world = load_recipe(recipe, overrides=overrides, changes={"simulation": {"prompts": POOL}})
     assert of_world.simulation is not None  # noqa: S101  (the settings above make one)
     corpus = write_corpus(home, of_world.simulation).artifact
@@ -87,12 +91,34 @@ def simulate(
     people = People(home, of_world.simulation, corpus, base, calendar.seed, calendar.nights, first, comparisons, TRUTH_PROMPTS)
     play = Play(root, recipe, overrides, people, calendar)
     rows = read_lines(play.results) if play.results.exists() else []
+    _refuse_other_nights(rows, calendar)
     for night in range(len(rows) + 1, calendar.nights + 1):
         rows = [*rows, _play_night(play, night)]
         write_lines(rows, play.results)
         new_console().print(_line(rows[-1]), highlight=False, soft_wrap=True)
     new_console().print(nights_table(rows))
     return rows
+
+
+def _refuse_other_settings(path: Path, recipe: str, overrides: tuple[str, ...], first: int, comparisons: int) -> None:
+    """Keep a seed's nights of one sort: those that were played stand, and are not played again with other settings."""
+    own, world = (load_recipe(recipe, overrides=settings).simulation for settings in ((), overrides))
+    if own and world and own.prompts != world.prompts:
+        remedy = "--first and --comparisons say how many of them people are asked about"
+        raise InputError(f"the world of many nights has {POOL} prompts", where="simulation.prompts", remedy=remedy)
+    settings = {"recipe": recipe, "set": list(overrides), "first": first, "comparisons": comparisons}
+    if path.exists() and (before := json.loads(path.read_text())) != settings:
+        differs = ", ".join(f"{name}: {before[name]!r}, and now {value!r}" for name, value in settings.items() if before[name] != value)
+        raise InputError(f"the nights of this seed were begun with other settings ({differs})", where=str(path), remedy=OTHER_HOME)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _refuse_other_nights(rows: list[dict[str, Any]], calendar: DeliveryConfig) -> None:
+    for row in rows[: calendar.nights]:
+        if row["delivery"] != (kind := calendar.kind(row["night"])):
+            what = f"night {row['night']} was played with a delivery that was {row['delivery']}, and is {kind} now"
+            raise InputError(what, where="--poisoned-night, --empty-night", remedy=OTHER_HOME)
 
 
 def _play_night(play: Play, night: int) -> dict[str, Any]:

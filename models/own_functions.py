@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from data_contracts.errors import RecipeError, StageError
+from data_contracts.texts import Message
 from models.config_parts import FunctionConfig
-from models.language.text import Message
 
 OwnFunction = Callable[[list[list[Message]], list[str]], Any]
 """Takes B prompts, as messages, and B responses; gives one number for each, in a list, an array or a tensor."""

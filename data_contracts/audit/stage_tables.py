@@ -9,7 +9,7 @@ from data_contracts.artifact_store import Artifact
 from data_contracts.audit.tables import add_relation, file_of, no_rows
 from data_contracts.records import (
     AGGREGATED,
-    AGGREGATED_FOR_JUDGE,
+    AGGREGATED_FOR_JUDGE_FILE,
     ANNOTATOR,
     ANNOTATOR_PAIR,
     ANNOTATOR_RELIABILITY,
@@ -62,7 +62,7 @@ STAGE_TABLES = (
     StageTable("prompts", "preferences", "prompts.parquet", PROMPT, large=True),
     StageTable("excluded", "preferences", "excluded.parquet", EXCLUDED, large=True),
     StageTable("aggregated", "aggregation", "aggregated.parquet", AGGREGATED, large=True),
-    StageTable("aggregated_for_judge", "aggregation", AGGREGATED_FOR_JUDGE, AGGREGATED, large=True),
+    StageTable("aggregated_for_judge", "aggregation", AGGREGATED_FOR_JUDGE_FILE, AGGREGATED, large=True),
     StageTable("annotator_reliability", "aggregation", "annotator_reliability.parquet", ANNOTATOR_RELIABILITY),
     StageTable("flagged_annotators", "aggregation", "flagged_annotators.parquet", FLAG),
     StageTable("prompt_groups", "duplicates", "prompt_groups.parquet", PROMPT_GROUP, large=True),

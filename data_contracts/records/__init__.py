@@ -51,13 +51,21 @@ from data_contracts.records.models import (
     TRUE_CURVE,
     VERDICT,
 )
-from data_contracts.records.preferences import AGGREGATED, AGGREGATED_FOR_JUDGE, ANNOTATOR_RELIABILITY, EXCLUDED, FLAG, PREFERENCE, PROMPT
+from data_contracts.records.preferences import (
+    AGGREGATED,
+    AGGREGATED_FOR_JUDGE_FILE,
+    ANNOTATOR_RELIABILITY,
+    EXCLUDED,
+    FLAG,
+    PREFERENCE,
+    PROMPT,
+)
 from data_contracts.records.quality import ANNOTATOR, ANNOTATOR_PAIR, DATA_RULE, FAVOURITISM, QUALITY_FIGURE
 from data_contracts.records.requests import PROPOSED_PAIR, REQUESTED
 
 __all__ = [
     "AGGREGATED",
-    "AGGREGATED_FOR_JUDGE",
+    "AGGREGATED_FOR_JUDGE_FILE",
     "ALL_SLICES",
     "ANNOTATOR",
     "ANNOTATOR_KINDS",

@@ -2,7 +2,7 @@
 
 from data_contracts.records.kinds import FLAG_ACTIONS, FLAG_RULES, FLOAT, INT, MESSAGES, SPLITS, TEXT, Column, RecordKind
 
-AGGREGATED_FOR_JUDGE = "aggregated_for_judge.parquet"
+AGGREGATED_FOR_JUDGE_FILE = "aggregated_for_judge.parquet"
 """The file of what the annotators say together from whom the held-out judge alone learns; not there where the recipe names none."""
 
 AGGREGATED = RecordKind(

@@ -30,6 +30,8 @@ ALERT_URL = "OVERNIGHT_ALERT_URL"
 """Environment variable with the URL that alerts go to; a secret, which no process that stays gets to see."""
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run; Prefect takes no less."""
+QUERY_SECONDS = 3
+"""Between two looks of a worker for runs; by Prefect's default of 10 a night that was asked for waits twice as long as it takes."""
 POOLS = {"cpu": 4, "gpu": 1}
 """Pools of the deployments, and how many runs their worker takes at once: a night waits in `cpu` while it learns in `gpu`."""
 START_SECONDS = 180.0
@@ -93,6 +95,7 @@ class Installation:
             "GX_ANALYTICS_ENABLED": "false",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+            "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_SECONDS),
             "OVERNIGHT_HOME": str(self.root),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH")))),
             "PYTHONSAFEPATH": "1",

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.errors import InputError, examples
-from data_contracts.texts import normalised
-from models.language.text import Message
+from data_contracts.texts import Message, normalised
 
 JSON_LINES, PARQUET = (".jsonl", ".ndjson"), ".parquet"
 FOLDER = "files"

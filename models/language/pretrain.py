@@ -18,13 +18,14 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from data_contracts.errors import InputError
+from data_contracts.texts import Message
 from models.batching import epoch_batches
 from models.checkpoint import Checkpoints
 from models.configs import PretrainConfig
 from models.job import Headline, Job
 from models.language.corpus_split import held_out_places
 from models.language.language_model import LanguageModel, count_parameters, new_language_model, save_language_model
-from models.language.text import Message, Tokenizer, encode_prompt, encode_response, pad_right
+from models.language.text import Tokenizer, encode_prompt, encode_response, pad_right
 from models.metrics import write_metrics
 from models.optimization import StepGuard, adamw, set_learning_rate, warmup_cosine
 from models.randomness import derive_seed

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from data_contracts.errors import InputError, examples
 from data_contracts.records import PROMPT
-from models.language.text import Message, Tokenizer, encode_prompt
+from data_contracts.texts import Message
+from models.language.text import Tokenizer, encode_prompt
 from models.randomness import generator
 
 

@@ -15,12 +15,10 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from data_contracts.errors import InputError
+from data_contracts.texts import Message
 
 Tokenizer = Any
 """A tokenizer of the transformers library."""
-
-Message = Mapping[str, str]
-"""One message of a prompt: its `role` and its `content`."""
 
 SHIELD = "\ue000{}\ue001"
 """Stands for a special token's text inside a message while the chat template is filled in."""

@@ -11,13 +11,13 @@ from pathlib import Path
 from torch import Tensor
 
 from data_contracts.errors import InputError
-from data_contracts.texts import normalised
+from data_contracts.texts import Message, normalised
 from models.job import Job
 from models.language.language_model import LanguageModel
 from models.language.own_files import FOLDER, Row, held_out_prompts, keep_apart
 from models.language.pretrain import language_model_loss, read_corpus
 from models.language.prompts import deal
-from models.language.text import Message, Tokenizer, encode_prompt, encode_response, encode_text, end_token, pad_token
+from models.language.text import Tokenizer, encode_prompt, encode_response, encode_text, end_token, pad_token
 from models.policy_configs import PPOConfig, PTXConfig
 
 SHORTEST = 2

@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 
 from data_contracts.errors import OvernightError, StageError, examples
-from models.language.text import Message
+from data_contracts.texts import Message
 from models.processes import own_share, total
 from models.reward.ensemble import Scored
 

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 from accelerate import Accelerator
 
 from data_contracts.records import PROPOSED_PAIR
+from data_contracts.texts import Message
 from models.configs import ProposalConfig
 from models.job import Headline, Job
 from models.language.language_model import load_language_model
 from models.language.prompts import Prompt, encode_prompts, load_prompts
-from models.language.text import Message, load_tokenizer
+from models.language.text import load_tokenizer
 from models.ppo.rollout import respond
 from models.randomness import derive_seed, generator
 from models.requests.information import Floats, information

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from data_contracts.texts import Message
 from models.batching import token_batches
 from models.configs import Combination
-from models.language.text import EncodedPair, Message, Padded, Tokenizer, encode_pair, pad_right, pad_token
+from models.language.text import EncodedPair, Padded, Tokenizer, encode_pair, pad_right, pad_token
 from models.reward.ensemble import Scored, combine, disagreement
 from models.reward.prefix_sharing import Packed, Row, pack, shared_rows
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.sources.columns import NOTHING, Read
+from tasks.sources.columns import Read, nothing
 
 ID_DIGITS = 32
 PLACE_BITS = 12
@@ -47,12 +47,12 @@ class CandidateWriter:
     """Writes candidates, chunk by chunk, into two Parquet files."""
 
     def __init__(self, files: CandidateFiles, connection: duckdb.DuckDBPyConnection) -> None:
-        nothing = identified(connection, NOTHING, source="", source_file="", first_row=0)
+        no_rows = identified(connection, nothing(), source="", source_file="", first_row=0)
         self._writers = [
             pq.ParquetWriter(
                 file, table.schema, compression="lz4", use_dictionary=[name for name in table.schema.names if name in FEW_VALUES]
             )
-            for file, table in zip(files, nothing, strict=True)
+            for file, table in zip(files, no_rows, strict=True)
         ]
 
     def write(self, candidates: Candidates) -> None:

@@ -71,16 +71,15 @@ def _is_enough(rule: GateRule, figure: Figure) -> bool:
 
 
 def _judge(rule: GateRule, part: str, figure: Figure | None, there: Sequence[str], slices: int) -> Judged:
+    too_little: Verdict = NOT_JUDGED if rule.slices == EACH else UNSURE
     if figure is None:
         known = part == ALL_SLICES or part in there
         reason = (
             f"{rule.figure} was not measured" if known else f"nothing belongs to the slice {part!r}; there are {', '.join(there) or 'none'}"
         )
-        return _row(rule, part, UNSURE, None, reason)
+        return _row(rule, part, too_little, None, reason)
     if not _is_enough(rule, figure):
-        return _row(
-            rule, part, NOT_JUDGED if rule.slices == EACH else UNSURE, figure, f"it rests on {figure.n} where {rule.min_n} are asked for"
-        )
+        return _row(rule, part, too_little, figure, f"it rests on {figure.n} where {rule.min_n} are asked for")
     if figure.value is None or math.isnan(figure.value):
         return _row(rule, part, UNSURE, None, f"the figure is undefined on {figure.n}")
     if rule.end == "value":
@@ -120,6 +119,9 @@ def evidence_needed(figure: Figure, bound: Bound) -> str:
 
 
 def _row(rule: GateRule, part: str, verdict: Verdict, figure: Figure | None, reason: str, threshold: float | None = None) -> Judged:
+    """A row. A rule that only warns does so of too little evidence, too: it cannot leave the gate open."""
+    if verdict == UNSURE and rule.severity == "warn":
+        verdict = WARN
     told = figure or Figure(None, None, None, 0)
     bound = rule.bounds[0].threshold if threshold is None else threshold
     judged = (rule.name, verdict, rule.severity, rule.of, part, rule.figure)

@@ -7,7 +7,7 @@ from functools import reduce
 import duckdb
 import numpy as np
 import polars as pl
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from data_contracts.records import ALL_SLICES, ANNOTATOR
 from tasks.quality.agreement import CATEGORIES
@@ -133,8 +133,8 @@ def _flags(table: pl.DataFrame, flagging: Flagging) -> dict[str, pl.Expr]:
         difference, z = apart(name)
         return (difference < -flagging.difference) & (z < -flagging.z)
 
-    tail = float(norm.sf(flagging.z))
-    of_models = pl.col("n_models").map_elements(lambda n: float(norm.isf(tail / n)), return_dtype=pl.Float64)  # the surest of n
+    tail = float(ndtr(-flagging.z))
+    of_models = pl.col("n_models").map_elements(lambda n: float(-ndtri(tail / n)), return_dtype=pl.Float64)  # the surest of n
     return {
         "disagrees": falls_short("majority_agreement"),
         "fails_gold": falls_short("gold_passed_share"),

@@ -24,7 +24,7 @@ from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, views_version
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_records
-from data_contracts.records import AGGREGATED_FOR_JUDGE, EXCLUDED, IDENTICAL, NEAR_IDENTICAL, PREFERENCE, PROMPT, SPLITS
+from data_contracts.records import AGGREGATED_FOR_JUDGE_FILE, EXCLUDED, IDENTICAL, NEAR_IDENTICAL, PREFERENCE, PROMPT, SPLITS
 from tasks.stage import StageConfig, stage
 
 EVEN = 1e-9
@@ -118,10 +118,10 @@ def with_splits(comparisons: pl.DataFrame, config: PreferencesConfig) -> pl.Data
 def with_aggregated(comparisons: pl.DataFrame, aggregation: Artifact) -> pl.DataFrame:
     """The comparisons with what annotators say of each: in the split `judge` its own annotators, where the recipe names some."""
     aggregated = pl.read_parquet(aggregation.file("aggregated.parquet"))
-    if not aggregation.has(AGGREGATED_FOR_JUDGE):
+    if not aggregation.has(AGGREGATED_FOR_JUDGE_FILE):
         return comparisons.join(aggregated, on="comparison_id", how="left")
     for_judge = (pl.col("split") == "judge").fill_null(False)
-    parts = ((~for_judge, aggregated), (for_judge, pl.read_parquet(aggregation.file(AGGREGATED_FOR_JUDGE))))
+    parts = ((~for_judge, aggregated), (for_judge, pl.read_parquet(aggregation.file(AGGREGATED_FOR_JUDGE_FILE))))
     return pl.concat([comparisons.filter(chosen).join(said, on="comparison_id", how="left") for chosen, said in parts])
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
-from scipy.stats import spearmanr
 
 from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
@@ -122,6 +121,8 @@ def reliability_figure(reliability: pl.DataFrame, annotators: pl.DataFrame, meas
     """Spearman's rank correlation of true reliability with a measure of the annotators."""
     both = reliability.join(annotators, on="annotator_id", how="inner").drop_nulls(["true_reliability", measure])
     differ = both.height > 2 and both["true_reliability"].n_unique() > 1 and both[measure].n_unique() > 1
+    from scipy.stats import spearmanr  # takes a second to load
+
     value = float(spearmanr(both["true_reliability"], both[measure]).statistic) if differ else None
     return _plain_row(f"annotator_{measure}_rank_correlation", value, both.height)
 

@@ -51,7 +51,9 @@ class Read(NamedTuple):
     """In the schema `TEXTS`."""
 
 
-NOTHING = Read(ROWS.empty_table(), TEXTS.empty_table())
+def nothing() -> Read:
+    """No rows. Arrow loads pandas for it, which takes a second, so it is not made before it is needed."""
+    return Read(ROWS.empty_table(), TEXTS.empty_table())
 
 
 def as_read(rows: Iterable[GoodRow]) -> Read:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from data_contracts.records import ALL_SLICES, ANNOTATOR_KINDS, VERDICTS
-from tasks.sources.columns import NOTHING, ROWS, TEXTS, Read
+from tasks.sources.columns import ROWS, TEXTS, Read, nothing
 from tasks.sources.files import BYTE_ORDER_MARK
 from tasks.sources.rows import LONGEST_REVISION, ROLES
 
@@ -102,7 +102,7 @@ def sort_out(
     try:
         lines = found.lines.cast(pa.large_string())
     except pa.ArrowInvalid:  # somewhere the block is not UTF-8: row by row it will be seen where
-        return Block(NOTHING, _unlike(found, np.arange(len(found.lines))))
+        return Block(nothing(), _unlike(found, np.arange(len(found.lines))))
     block = pa.table({"number": np.arange(found.before + 1, found.last + 1), "line": lines})
     told = _asked(connection, LINES, block, {"default_slice": default_slice})
     plain = np.array(told["plain"])

@@ -12,6 +12,7 @@ from data_contracts.audit.opening import refresh, why_outdated
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from flows.cli import main
+from flows.night import NightRecord
 from tests.data_contracts.audit.homes import deliver_rows, first_delivery, night
 from tests.tasks.deliveries import row
 
@@ -34,6 +35,21 @@ def test_the_summary_tells_what_stands_agreement_quarantine_nights_and_gates(
     printed = capsys.readouterr().out
     for part in ("what stands", "krippendorff_alpha", "invalid_verdict", "promoted (gate: pass)", "annotators_agree", "poetry"):
         assert part in printed
+
+
+def test_a_table_of_an_earlier_night_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "150")
+    home = Home(tmp_path / "home")
+    deliver_rows(home, "day", first_delivery(), days_ago=0)
+    night(home, "2026-01-01T00-00-00.000000Z")
+    command = ["audit", "--home", str(home.root)]
+    assert main(command) == 0
+    assert "\ngate, last night" in capsys.readouterr().out
+    failed = NightRecord(night="2026-01-02T00-00-00.000000Z", recipe="r", outcome="failed in policy: no room", seconds=1, stages=[])
+    (home.nights / f"{failed.night}.json").write_text(failed.model_dump_json())
+    refresh(home)
+    assert main(command) == 0
+    assert "\ngate, of night 2026-01-01T00-00-00.000000Z: no later one came so far" in capsys.readouterr().out
 
 
 def test_figures_older_than_what_was_forgotten_are_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

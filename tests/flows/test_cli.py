@@ -41,3 +41,11 @@ def test_a_mistake_is_one_message_and_exit_code_2(arguments: list[str], message:
     assert message in result.stderr
     assert "Traceback" not in result.stderr + result.stdout
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_night_s_own_process_loads_no_torch() -> None:
+    """Learning has processes of its own. What a night's process loads, every night pays, also one with nothing new."""
+    learning = ("torch", "transformers", "accelerate")
+    code = f"import sys, flows.nightly\nprint([name for name in {(*learning, 'pandas', 'scipy.stats')!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"

@@ -89,6 +89,15 @@ def test_a_time_limit_is_given_in_minutes_by_the_name_of_the_stage_and_told_in_w
     assert stage.options["timeout_seconds"] is None
 
 
+def test_judges_and_measures_are_limited_each_by_what_they_are(tmp_path: Path) -> None:
+    run = RunConfig(time_limits={"judges": 30, "measures": 5})
+    for task, label, limit in (("judge", "judge big", 30), ("function", "measure politeness", 5), ("measure", "measure of code", 5)):
+        stage = Fake(TimeoutError())
+        stage.name = task
+        with pytest.raises(StageError, match=f"{label} took longer than its limit of {limit} minutes"):
+            run_stage(run, stage, label, Home(tmp_path), run, {})  # type: ignore[arg-type]
+
+
 @pytest.mark.flow
 @pytest.mark.slow
 def test_a_signal_to_the_process_group_ends_a_night_without_a_traceback(tmp_path: Path) -> None:

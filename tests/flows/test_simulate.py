@@ -14,10 +14,20 @@ from tests.flows.nights import TINY
 
 
 def simulated(home: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "flows.cli", "simulate", "--home", str(home), "--recipe", str(TINY), *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    result = begun(home, *arguments)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
+
+
+def refused(home: Path, *arguments: str) -> str:
+    result = begun(home, *arguments)
+    assert result.returncode == 2, result.stdout + result.stderr
+    return result.stderr
+
+
+def begun(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "flows.cli", "simulate", "--home", str(home), "--recipe", str(TINY), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.flow
@@ -31,6 +41,9 @@ def test_a_world_is_played_night_after_night_and_goes_on_where_it_stopped(tmp_pa
     simulated(tmp_path, *asked, "--nights", "2")
     assert read_lines(tmp_path / "nights-0.jsonl") == [first, second], "the nights were played before"
     assert len(list(Home(tmp_path / "seed-0").nights.glob("*.json"))) == 2
+    assert "first: 120, and now 130" in refused(tmp_path, "--first", "130", "--comparisons", "20", "--nights", "2")
+    assert "night 2 was played with a delivery that was empty, and is ordinary now" in refused(tmp_path, *asked[:-2], "--nights", "3")
+    assert "simulation.prompts" in refused(tmp_path, *asked, "--set", "simulation.prompts=100")
 
 
 def row(night: int, delivery: str, outcome: str, gain: float, *, promoted: bool = False, **step: float) -> dict[str, object]:

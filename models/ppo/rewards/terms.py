@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from models.language.text import Message
+from data_contracts.texts import Message
 from models.own_functions import load_function, score_by
 from models.policy_configs import PPOConfig
 from models.ppo.ppo_math import clipped

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_contracts.records import ALL_SLICES
+from data_contracts.texts import Message
 from models.evaluation.clusters import Figure, Sums, estimates
-from models.language.text import Message
 from models.reward.evaluation.reward_figures import ratio
 from models.reward.scoring import Scoring
 

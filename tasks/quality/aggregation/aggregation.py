@@ -25,7 +25,7 @@ from data_contracts.home import Home
 from data_contracts.lake_views import current_comparisons, current_judgments, views_version
 from data_contracts.manifest import Identity, library_versions, pinned_config
 from data_contracts.parquet import write_records
-from data_contracts.records import AGGREGATED, AGGREGATED_FOR_JUDGE, ANNOTATOR_KINDS, ANNOTATOR_RELIABILITY, FLAG
+from data_contracts.records import AGGREGATED, AGGREGATED_FOR_JUDGE_FILE, ANNOTATOR_KINDS, ANNOTATOR_RELIABILITY, FLAG
 from tasks.quality.aggregation.bradley_terry import bradley_terry
 from tasks.quality.aggregation.dawid_skene import Stopping, dawid_skene
 from tasks.quality.aggregation.majority import majority
@@ -93,7 +93,7 @@ def _write_aggregation(directory: Path, config: AggregationConfig, home: Home, s
     opinions = [everyone]
     if config.judge_annotators:
         opinions.append(opinion(votes.filter(for_judge), comparisons, config))
-        write_records(AGGREGATED, opinions[1].aggregated.to_arrow(), directory / AGGREGATED_FOR_JUDGE)
+        write_records(AGGREGATED, opinions[1].aggregated.to_arrow(), directory / AGGREGATED_FOR_JUDGE_FILE)
     write_records(AGGREGATED, everyone.aggregated.to_arrow(), directory / "aggregated.parquet")
     annotators, flagged = (pl.concat([getattr(one, name) for one in opinions]) for name in ("annotators", "flagged"))
     write_records(ANNOTATOR_RELIABILITY, annotators.to_arrow(), directory / "annotator_reliability.parquet")

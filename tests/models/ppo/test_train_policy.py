@@ -13,11 +13,12 @@ from pydantic import ValidationError
 
 from data_contracts.errors import InputError
 from data_contracts.manifest import list_files
+from data_contracts.texts import Message
 from models.checkpoint import Checkpoints
 from models.configs import SamplingConfig
 from models.evaluation.overoptimization import points
 from models.language.language_model import load_language_model, save_language_model
-from models.language.text import Message, load_tokenizer
+from models.language.text import load_tokenizer
 from models.policy_configs import PPOConfig
 from models.ppo.scoring import Scorer
 from models.ppo.train_policy import Standing, run, train

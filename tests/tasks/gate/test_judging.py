@@ -71,6 +71,8 @@ def test_a_rule_that_warns_never_fails_and_a_remedy_of_its_own_is_told() -> None
     row = judged(Figure(0.3, 0.2, 0.4, 100), severity="warn", remedy="ask Kim")
     assert (row.verdict, row.remedy) == (WARN, "ask Kim")
     assert judged(Figure(0.55, 0.45, 0.65, 100), severity="warn").verdict == WARN
+    assert judged(Figure(0.9, 0.8, 1.0, 29), severity="warn", min_n=30).verdict == WARN
+    assert judged(Figure(None, None, None, 100), severity="warn").verdict == WARN
 
 
 def test_one_failure_fails_and_one_doubt_leaves_it_open() -> None:
@@ -96,6 +98,13 @@ def test_each_slice_is_judged_by_a_wider_interval() -> None:
     assert found == {"a": FAIL, "b": FAIL, "few": NOT_JUDGED}
     just = slices(a=Figure(0.4, 0.3, 0.49, 50), b=Figure(0.3, 0.2, 0.4, 50))  # 0.49 is below 0.5, and 0.503 is not
     assert {row.slice: row.verdict for row in judge_rule(surely, just, {})} == {"a": PASS, "b": FAIL}
+
+
+def test_of_each_slice_one_without_the_figure_is_not_judged() -> None:
+    """As one with too few prompts is not: a slice may be too small for what is told from few prompts."""
+    figures = slices(a=Figure(0.9, 0.8, 1, 50)) | {("evaluation", "b", "length"): Figure(5, 4, 6, 3)}
+    found = {row.slice: row.verdict for row in judge_rule(rule(slices="each"), figures, {})}
+    assert found == {"a": PASS, "b": NOT_JUDGED}
 
 
 def test_a_slice_that_nobody_has_is_never_passed_over() -> None:
