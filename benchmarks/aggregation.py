@@ -36,7 +36,7 @@ from tasks.quality.aggregation import dawid_skene as ds
 from tasks.quality.aggregation.aggregation import in_order, models_of, verdicts_of
 from tasks.quality.aggregation.bradley_terry import bradley_terry
 from tasks.quality.aggregation.majority import majority
-from tasks.quality.aggregation.paired_likelihood import Models
+from tasks.quality.aggregation.paired_likelihood import Models, Priors
 from tasks.quality.aggregation.spammers import SpammerRules, behaviour, flags
 from tasks.quality.aggregation.verdicts import Aggregated, Floats, Verdicts
 from tasks.quality.votes import votes_that_count
@@ -143,11 +143,12 @@ def people_rows(path: Path) -> Iterator[list[object]]:
         models = models_of(votes, pl.DataFrame(current_comparisons(*pinned)))
     verdicts = verdicts_of(votes)
     folds = np.random.default_rng(0).permutation(verdicts.n_annotators) % min(10, len(np.unique(verdicts.annotator)))
-    for name, predict in {
+    predictions: dict[str, Callable[[Verdicts, Verdicts], Floats]] = {
         "majority": by_majority,
         "dawid_skene": by_dawid_skene,
         "bradley_terry": partial(by_bradley_terry, models),
-    }.items():
+    }
+    for name, predict in predictions.items():
         chances = np.concatenate([left_out(verdicts, predict, folds == fold) for fold in np.unique(folds)])
         yield [len(chances), name, f"{-np.log(chances[:, 0]).mean():.4f}", f"{chances[:, 1].mean():.3f}"]
 
@@ -166,19 +167,21 @@ def by_majority(rest: Verdicts, asked: Verdicts) -> Floats:
     """The others' shares, with one more verdict spread as all of them are."""
     counts = rest.counts()
     rows = counts + (counts.sum(axis=0) + 1) / (counts.sum() + 3)
-    return (rows / rows.sum(axis=1, keepdims=True))[asked.comparison]
+    shares: Floats = rows / rows.sum(axis=1, keepdims=True)
+    return shares[asked.comparison]
 
 
 def by_dawid_skene(rest: Verdicts, asked: Verdicts) -> Floats:
     """The posterior, through the mean table of the annotators."""
     fitted = ds.fit(rest)
     table = np.tensordot(rest.by_annotator(rest.weight) / rest.weight.sum(), fitted.parameters.theta, axes=1)
-    return (fitted.posterior @ table)[asked.comparison]
+    rows: Floats = (fitted.posterior @ table)[asked.comparison]
+    return rows
 
 
 def by_bradley_terry(models: Models, rest: Verdicts, asked: Verdicts) -> Floats:
     """The posterior of the difference, through the mean of the annotators; they are a function of it, so it is looked up."""
-    priors = bt.Priors()
+    priors = Priors()
     fitted = bt.fit(rest, models, priors).parameters
     nodes, mass = bt.posterior(rest, models, priors, fitted)
     grid, share, tau = (

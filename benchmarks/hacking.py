@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--calibrate", action="store_true", help="show the figures themselves")
     options = parser.parse_args()
     options.home.mkdir(parents=True, exist_ok=True)
-    training.run_job = in_this_process
+    training.run_job = in_this_process  # type: ignore[attr-defined]
     for seed in range(*options.seeds):
         play_seed(options.home, seed, options.worlds)
     rows = [row for row in results(options.home) if row["seed"] in range(*options.seeds) and row["world"] in options.worlds]
@@ -120,7 +120,7 @@ def play(shared: Path, own: Path, recipe: Recipe) -> dict[str, Any]:
         "prompts": preferences,
     }
     policy = train_policy(home, recipe.policy, base_model=base, **judges).artifact
-    opponents = {"base_model": base, "champion": None, "champion_reward_model": None}
+    opponents: dict[str, Any] = {"base_model": base, "champion": None, "champion_reward_model": None}
     evaluation = evaluate_policy(home, recipe.evaluation, policy=policy, **opponents, **judges).artifact
     return {"seconds": time.monotonic() - began, **told(evaluation)}
 

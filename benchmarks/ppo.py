@@ -126,7 +126,8 @@ def run_side(python: str, side: str, shape: str, folder: Path) -> dict[str, floa
 def draw_prompts(shape: Shape) -> list[list[int]]:
     """Prompts of random words, enough for every episode."""
     random = np.random.default_rng(0)
-    return random.integers(FIRST, shape.words, (shape.batch * shape.updates, PROMPT)).tolist()
+    rows: list[list[int]] = random.integers(FIRST, shape.words, (shape.batch * shape.updates, PROMPT)).tolist()
+    return rows
 
 
 def write_model(shape: Shape, folder: Path) -> None:

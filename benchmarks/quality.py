@@ -169,7 +169,7 @@ def krippendorff(folder: Path, _: str) -> float:
 
 def crowd_kit(folder: Path, _: str) -> float:
     import pandas as pd
-    from crowdkit.metrics.data import alpha_krippendorff  # type: ignore[import-not-found]
+    from crowdkit.metrics.data import alpha_krippendorff
 
     frame = pd.read_parquet(folder / "judgments.parquet", columns=["comparison_id", "annotator_id", "verdict"])
     frame.columns = pd.Index(["task", "worker", "label"])

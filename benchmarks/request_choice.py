@@ -147,7 +147,7 @@ def show(rows: Sequence[dict[str, Any]]) -> None:
     """Print means over the seeds with Student's 95 % intervals; the difference is taken seed by seed."""
     heads = ("comparisons", "seeds", "by request", "by chance", "difference", "request's comparisons for the accuracy of chance")
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-    curves = {(row["seed"], row["arm"]): [] for row in rows}
+    curves: dict[tuple[int, str], list[tuple[int, float]]] = {(row["seed"], row["arm"]): [] for row in rows}
     for row in rows:
         curves[row["seed"], row["arm"]].append((row["comparisons"], row["accuracy"]))
     seeds = sorted({seed for seed, arm in curves if all(len(curves.get((seed, other), [])) == len(STEPS) for other in ARMS)})

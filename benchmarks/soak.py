@@ -61,7 +61,7 @@ def main() -> int:
     home: Path = options.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     told = home / "starts.jsonl"
-    starts = read_lines(told) if told.exists() else []
+    starts: list[dict[str, Any]] = list(read_lines(told)) if told.exists() else []
     while nights_played(home) < options.nights:
         starts.append(play(home, options, len(starts)))
         write_lines(starts, told)
@@ -191,10 +191,10 @@ def said(home: Path) -> tuple[dict[str, str | None], int]:
     revisions = 0
     for path in sorted((home / "world" / "delivered-0").glob("*.jsonl")):
         for row in read_lines(path):
-            name = row["judgment_id"]
+            name = str(row["judgment_id"])
             before = name in stands, stands.pop(name, None)
             if row.get("op") != "retract":
-                stands[name] = {"a": row["response_a"], "b": row["response_b"]}.get(row["verdict"])
+                stands[name] = {"a": str(row["response_a"]), "b": str(row["response_b"])}.get(str(row["verdict"]))
             revisions += before != (name in stands, stands.get(name))
     return stands, revisions
 
