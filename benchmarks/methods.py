@@ -78,7 +78,8 @@ def play(home: Path, seed: int, method: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "flows.cli", "run", "--home", str(home), "--set", f"seed={seed}", "--set", settings, "--set", line]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     record = NightRecord.model_validate_json(max((home / "nights").glob("*.json")).read_text())
-    made = {one.stage: Home(home).artifacts.open(one.artifact_id) for one in record.stages if one.artifact_id}
+    shown = ("evaluation", "simulated truth")
+    made = {one.stage: Home(home).artifacts.open(one.artifact_id) for one in record.stages if one.stage in shown}
     figures = all_prompts(made["evaluation"], "figures.parquet") | all_prompts(made["simulated truth"], "truth.parquet")
     curve = pq.read_table(made["simulated truth"].file("curve.parquet")).to_pylist()
     return {"seed": seed, "method": method, "outcome": record.outcome, **{name: figures[name] for name in FIGURES}, "curve": curve}
