@@ -33,14 +33,14 @@ class MonitorsConfig(BaseModel):
         default=3.0, gt=0, description="rise of kl_k1 over the last 3 updates less that over the 3 before them, in nats per response"
     )
     judge_fall: float = Field(
-        default=0.5,
+        default=0.15,
         gt=0,
         description="fall of the held-out judge's mean score from its best, while the reward model's is above what it was then",
     )
     disagreement_growth: float = Field(
         default=2.0, gt=0, description="disagreement of the reward model's members, as a multiple of what it was at first"
     )
-    length_growth: float = Field(default=2.0, gt=0, description="mean response length, as a multiple of what it was at first")
+    length_growth: float = Field(default=1.5, gt=0, description="mean response length, as a multiple of what it was at first")
     repetition_rise: float = Field(default=0.2, gt=0, description="repetition within responses, less what it was at first")
     distinct_2_fall: float = Field(default=0.5, gt=0, lt=1, description="share of distinct_2 that has gone since the beginning")
     entropy_fall: float = Field(default=0.8, gt=0, lt=1, description="share of the entropy that has gone since the beginning")
