@@ -72,7 +72,8 @@ def count_weights(config: LlamaConfig) -> int:
 
 
 def memory_of(config: LlamaConfig, weights: int, ppo: PPOConfig, tokens: int) -> Estimate:
-    """What PPO holds in one process, as its own estimate counts it: all models of one shape, LoRA's own matrices left out."""
+    """What PPO holds in each process, as its own estimate counts it: all models of one shape, LoRA's own matrices left out."""
+    whole, weights = weights, weights // ppo.processes if ppo.shard else weights
     frozen = ("reward_model", "judge") if ppo.lora else ("reference", "reward_model", "judge")
     learning = ("policy",) if ppo.value == "shared" else ("policy", "value")
     learns = 0 if ppo.lora else weights * len(learning)
@@ -83,9 +84,10 @@ def memory_of(config: LlamaConfig, weights: int, ppo: PPOConfig, tokens: int) ->
         weights=dict.fromkeys((*learning, *frozen), FLOAT * weights),
         gradients=FLOAT * learns,
         optimizers=ADAM * FLOAT * learns,
-        best=FLOAT * learns // len(learning),
+        best=FLOAT * whole if learns else 0,
         activations=rows * passes,
         cache=min(ppo.sampling.batch_size, -(-ppo.rollout_batch_size // ppo.processes)) * bytes_of_cache(config, tokens),
+        gathered=FLOAT * whole if ppo.shard else 0,
     )
 
 
@@ -105,11 +107,12 @@ def _print_memory(model: LlamaConfig, weights: int, options: argparse.Namespace)
     settings: dict[str, dict[str, object]] = {
         "the default: every model whole, microbatch 1": {"microbatch_size": 1},
         "[policy.lora], value = 'shared', microbatch 1": {"microbatch_size": 1, "lora": {}, "value": "shared"},
+        **{f"shard, {n} processes, microbatch {n}": {"microbatch_size": n, "processes": n, "shard": True} for n in (4, 8)},
     }
-    print("| PPO in one process, float32 | weights | gradients, Adam | activations | cache | in all |\n|---|---|---|---|---|---|")
+    print("| PPO, each process, float32 | weights | gradients, Adam | activations | cache | a whole model | in all |\n" + "|---" * 7 + "|")
     for name, changes in settings.items():
         found = memory_of(model, weights, PPOConfig.model_validate({"sampling": sampling, **changes}), tokens)
-        parts = (sum(found.weights.values()), found.gradients + found.optimizers, found.activations, found.cache)
+        parts = (sum(found.weights.values()), found.gradients + found.optimizers, found.activations, found.cache, found.gathered)
         sizes = (*parts, found.total(torch.device("cuda")))
         print(f"| {name} | {' | '.join(f'{size / GIB:.0f} GiB' for size in sizes)} |")
 

@@ -18,7 +18,7 @@ from models.progress import DISK_FULL, USER_ERROR, Progress
 
 HEADLINE_NAME = "headline.json"
 SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
-"""Ask accelerate to divide a model among processes; every process holds the whole model here."""
+"""Ask accelerate to divide a model among processes in ways of its own; here a recipe asks for that."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,9 +103,8 @@ def _settle_torch() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if asked := [name for name in SHARDING if os.environ.get(name, "").lower() in ("1", "true", "yes", "on")]:
-        raise RecipeError(
-            f"{asked[0]} asks for one model over several processes, which is not built", where="the environment", remedy="unset it"
-        )
+        remedy = "unset it; policy.shard in the recipe divides the models of PPO"
+        raise RecipeError(f"{asked[0]} has no effect: no model here is divided by accelerate", where="the environment", remedy=remedy)
     import torch
 
     if not torch.cuda.is_available():

@@ -1,7 +1,7 @@
 """Checkpoints: what a learning job needs to go on after a kill exactly as if nothing had happened.
 
 A checkpoint is a directory `step-<step>` with tensors (safetensors) and everything else (JSON). It is written aside, flushed
-and renamed, so it is whole or not there. The last two are kept. Nothing is pickled.
+and renamed, so it is whole or not there. The last two are kept. Nothing is pickled. Sharded tensors are written whole.
 """
 
 import json
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from data_contracts.errors import StorageError
+from models.sharding import is_sharded, share_of, whole
 
 Part = nn.Module | Optimizer | MutableMapping[str, Tensor]
 """Something whose tensors are saved, and put back in place by `restore`."""
@@ -44,13 +45,19 @@ class Checkpoints:
         return time.monotonic() - self._saved_at >= max(LEAST_SECONDS, self._cost / MOST_OVERHEAD)
 
     def save(self, step: int, parts: Mapping[str, Part], state: Mapping[str, Any]) -> None:
-        """Keep the parts' tensors, torch's random generators and a state of JSON values after so many steps."""
-        started = time.monotonic()
+        """Keep the parts' tensors, torch's random generators and a state of JSON values after so many steps.
+
+        Where parts are sharded, all processes call it, and the main one writes.
+        """
+        started, is_main = time.monotonic(), os.environ.get("RANK", "0") == "0"
         tensors: dict[str, Tensor] = {}
         extras: dict[str, Any] = {}
         for name, part in [*parts.items(), ("torch_rng", _random_states())]:
             own, extras[name] = _take(part)
-            tensors |= {f"{name}/{key}": _detached(tensor) for key, tensor in own.items()}
+            every = ((key, _detached(tensor)) for key, tensor in own.items() if is_main or is_sharded(tensor))
+            tensors |= {f"{name}/{key}": tensor for key, tensor in every if is_main}
+        if not is_main:
+            return
         aside = self._folder / f".aside-{os.getpid()}"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -111,7 +118,7 @@ def _below(name: str, tensors: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def _detached(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous()
+    return whole(tensor.detach()).cpu().contiguous()
 
 
 def _changing(part: nn.Module) -> dict[str, Tensor]:
@@ -134,12 +141,13 @@ def _put(part: Part, tensors: dict[str, Tensor], extra: Any) -> None:
     if isinstance(part, nn.Module):
         with torch.no_grad():
             for name, tensor in _changing(part).items():
-                tensor.copy_(tensors[name])
+                tensor.copy_(share_of(tensors[name], tensor))
     elif isinstance(part, Optimizer):
         state: dict[int, dict[str, Tensor]] = {}
+        parameters = [parameter for group in part.param_groups for parameter in group["params"]]
         for key, tensor in tensors.items():
             index, _, name = key.partition(".")
-            state.setdefault(int(index), {})[name] = tensor
+            state.setdefault(int(index), {})[name] = share_of(tensor, parameters[int(index)])
         part.load_state_dict({"state": state, "param_groups": extra})
     else:
         part.clear()

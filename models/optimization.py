@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 
 from data_contracts.errors import StageError
+from models.sharding import whole
 
 MOST_IN_A_ROW = 3
 """Steps in a row without a finite gradient after which a job gives up."""
@@ -59,7 +60,7 @@ class StepGuard:
         Raises:
             StageError: this was the third step in a row without a finite gradient.
         """
-        norm = float(torch.nn.utils.clip_grad_norm_(list(parameters), self.max_grad_norm))
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(list(parameters), self.max_grad_norm)))
         if math.isfinite(norm):
             self.in_a_row = 0
             optimizer.step()

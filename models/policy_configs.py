@@ -100,6 +100,11 @@ class PPOConfig(LearningConfig):
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how rollouts are sampled")
     updates: int = Field(default=100, ge=1, description="rollouts, each followed by its PPO epochs")
     processes: int = Field(default=1, ge=1, description="processes that train together, each on a GPU of its own where there are GPUs")
+    shard: bool = Field(
+        default=False,
+        description="divide all models, gradients and optimizers among the processes (FSDP), for models that outgrow a GPU; each is put "
+        "together only while it samples or scores. Every process makes as many passes, so the batch sizes must share out evenly",
+    )
     rollout_batch_size: int = Field(default=512, ge=1, description="episodes per update, over all processes")
     minibatch_size: int = Field(default=128, ge=1, description="episodes per optimizer step, over all processes")
     microbatch_size: int = Field(default=16, ge=1, description="episodes in one forward pass, over all processes")
@@ -181,6 +186,8 @@ class PPOConfig(LearningConfig):
             raise ValueError("rollout_batch_size, minibatch_size and microbatch_size must not rise in this order")
         if self.microbatch_size % self.processes:
             raise ValueError("microbatch_size, which is over all processes, must be a multiple of processes")
+        if self.shard:
+            self._check_shares()
         if self.rollout_batch_size % self.samples_per_prompt:
             raise ValueError("rollout_batch_size must be a multiple of samples_per_prompt")
         if self.method != "ppo" and (self.value == "shared" or self.value_warmup):
@@ -192,6 +199,15 @@ class PPOConfig(LearningConfig):
         if self.method in ("rloo", "grpo") and self.samples_per_prompt == 1:
             raise ValueError(f"method = {self.method!r} compares responses to one prompt: samples_per_prompt of 2 or more, such as 4")
         return self
+
+    def _check_shares(self) -> None:
+        """Layers are gathered by all processes together, so each must make as many passes as the others."""
+        if self.processes == 1:
+            raise ValueError("shard divides models among processes: set processes to 2 or more")
+        if self.minibatch_size % self.processes or self.rollout_batch_size % self.minibatch_size:
+            raise ValueError("with shard, rollout_batch_size must be a multiple of minibatch_size, and minibatch_size of processes")
+        if self.ptx and self.ptx.batch_size < self.processes:
+            raise ValueError("with shard, ptx.batch_size must be processes or more, so that each has a text")
 
 
 class DPOConfig(LearningConfig):

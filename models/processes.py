@@ -1,7 +1,8 @@
 """Processes that train together: what each does of a batch, and sums over all of them.
 
-Every process has the whole model and sees every batch; it computes its share, and what is summed is the same everywhere
-afterwards, so all take the same steps and come to the same decisions. One process alone does everything and sums nothing.
+Every process has the whole model, or a share of it (see `models.sharding`), and sees every batch; it computes its share, and what is
+summed is the same everywhere afterwards, so all take the same steps and come to the same decisions. One process alone does everything
+and sums nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,8 @@ from typing import TypeVar
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+
+from models.sharding import is_sharded
 
 T = TypeVar("T")
 
@@ -30,11 +33,12 @@ def total(tensor: Tensor, accelerator: Accelerator) -> Tensor:
 def sum_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
     """Put the sum of the processes' gradients in the place of each one's own.
 
-    A process that had nothing to do of a batch adds nothing; what has no gradient anywhere stays without one.
+    A process that had nothing to do of a batch adds nothing; what has no gradient anywhere stays without one. Gradients of sharded
+    parameters are summed as they come.
     """
-    if accelerator.num_processes == 1:
+    learned = [parameter for parameter in parameters if parameter.requires_grad and not is_sharded(parameter)]
+    if accelerator.num_processes == 1 or not learned:
         return
-    learned = [parameter for parameter in parameters if parameter.requires_grad]
     have = total(torch.tensor([float(parameter.grad is not None) for parameter in learned]), accelerator)
     for parameter, count in zip(learned, have.tolist(), strict=True):
         if count:

@@ -1,6 +1,6 @@
 """Language models: made new, loaded and saved, and the logprobs that they give to responses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,9 +86,12 @@ def load_pretrained(auto_class: Any, directory: Path) -> Any:
     return model
 
 
-def save_language_model(model: LanguageModel, tokenizer: Tokenizer, directory: Path) -> None:
-    """Write model and tokenizer so that transformers' `from_pretrained` reads them; the same model gives the same bytes."""
-    model.save_pretrained(directory)
+def save_language_model(model: LanguageModel, tokenizer: Tokenizer, directory: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Write model and tokenizer so that transformers' `from_pretrained` reads them; the same model gives the same bytes.
+
+    `weights` stand in for the model's own, of which a sharded model has but a share.
+    """
+    model.save_pretrained(directory, state_dict=weights)
     tokenizer.save_pretrained(directory)
 
 

@@ -21,6 +21,7 @@ from models.ppo.trainees.learner import Learner, new_learner
 from models.ppo.trainees.policy_model import Policy, load_policy
 from models.ppo.trainees.value_model import ValueHead, load_value_model
 from models.reward.reward_model import RewardModel, load_reward_model
+from models.sharding import shard
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,17 @@ class Ground:
 
 def set_up(job: Job[PPOConfig], accelerator: Accelerator) -> tuple[Policy, Learner, Ground]:
     """The models, where they are to be, and the prompts."""
-    config, base, device = job.config, job.input("base_model", "model"), accelerator.device
+    config, base = job.config, job.input("base_model", "model")
+    device = torch.device("cpu") if config.shard else accelerator.device  # none has room for a whole model that is to be sharded
     tokenizer = load_tokenizer(base)
     policy = load_policy(config, base, device, job.input("start", "model") if "start" in job.inputs else base)
     value = _value_of(job, policy, device)
+    rewards = load_rewards(config, _reward_model_of(job), device)
+    judge = load_reward_model(job.input("judge", "model"), device)
+    if config.shard:
+        reference = policy.reference if policy.adapters is None else None
+        for model in filter(None, (policy.model, reference, value, rewards.model, judge)):
+            shard(model, accelerator.device)
     learner = new_learner(policy.model, value, config, accelerator, pad_token(tokenizer))
     longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")
     validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
@@ -55,8 +63,8 @@ def set_up(job: Job[PPOConfig], accelerator: Accelerator) -> tuple[Policy, Learn
     mix = load_mix(job, tokenizer)
     ground = Ground(
         actors=Actors(policy.model, policy.reference, value, tokenizer),
-        scorer=load_rewards(config, _reward_model_of(job), device),
-        judge=load_reward_model(job.input("judge", "model"), device).score,
+        scorer=rewards,
+        judge=judge.score,
         prompts=encode_prompts(tokenizer, [*train, *own.prompts], longest),
         validation=encode_prompts(tokenizer, validation, longest) if validation else None,
         mix=mix,

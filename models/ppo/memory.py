@@ -3,7 +3,7 @@
 Weights, gradients and optimizers are counted. What a forward pass leaves for the backward one is estimated: of each layer and token
 about 10 numbers per unit of the width and 4 per unit of the feed-forward layer (norms, projections, attention and gate of a Llama
 without an attention matrix), and of each response token about 4 per entry of the vocabulary (logits, the same by the temperature, and
-the gradients of both). Everything is float32.
+the gradients of both). Everything is float32. Of sharded models a process holds a share, and the whole of one at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,10 +15,13 @@ import torch
 from torch import nn
 
 from data_contracts.errors import StageError
+from models.language.language_model import count_parameters
 from models.policy_configs import PPOConfig
 from models.ppo.ground import Ground
+from models.ppo.scoring import module_behind
 from models.ppo.trainees.learner import Learner
 from models.reward.reward_model import RewardModel
+from models.sharding import held
 
 FLOAT = 4
 """Bytes of a number."""
@@ -29,7 +32,7 @@ PER_WIDTH, PER_FEED_FORWARD, PER_WORD = 10, 4, 4
 MIB, GIB = 1 << 20, 1 << 30
 REMEDY = (
     "lower policy.microbatch_size (activations), policy.sampling.batch_size (cache) or policy.sampling.max_new_tokens (both), "
-    "or train with [policy.lora] and policy.value = 'shared', which keep fewer models"
+    "train with [policy.lora] and policy.value = 'shared', which keep fewer models, or divide them among GPUs: policy.shard"
 )
 
 
@@ -46,36 +49,40 @@ class Estimate(NamedTuple):
     """Of one microbatch, between its forward and its backward pass."""
     cache: int
     """Keys and values of the responses that are sampled together; not there while anything is learned."""
+    gathered: int = 0
+    """The largest of sharded models, as a whole, while it samples or scores; not there while anything is learned."""
 
     def total(self, device: torch.device) -> int:
         """The most that is held at one time on a device."""
-        held = sum(self.weights.values()) + self.gradients + self.optimizers + max(self.activations, self.cache)
-        return held if device.type == "cuda" else held + self.best
+        always = sum(self.weights.values()) + self.gradients + self.optimizers
+        most = always + max(self.activations, self.cache + self.gathered)
+        return most if device.type == "cuda" else most + self.best
 
     def text(self, device: torch.device) -> str:
         """A line for the log."""
         parts = self.weights | {name: value for name, value in self._asdict().items() if name != "weights"}
-        told = ", ".join(f"{name} {_readable(size)}" for name, size in parts.items())
+        told = ", ".join(f"{name} {_readable(size)}" for name, size in parts.items() if size)
         return f"memory: about {_readable(self.total(device))} of {_readable(_there_is(device))} on {device.type} ({told})"
 
 
 def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
     """What training these models on these prompts will hold."""
-    learns = sum(_numbers(p for p in trainee.parameters if p.requires_grad) for trainee in learner.trainees.values())
+    learns = sum(_held(p for p in trainee.parameters if p.requires_grad) for trainee in learner.trainees.values())
     rows = max(1, config.microbatch_size // config.processes)
     longest = max(map(len, ground.prompts.ids)) + config.sampling.max_new_tokens
-    policy, value = ground.actors.policy, ground.actors.value
+    policy, value, models = ground.actors.policy, ground.actors.value, _models(ground)
     activations = rows * bytes_of_pass(policy.config, longest, config.sampling.max_new_tokens)
     if isinstance(value, RewardModel):
         activations += rows * bytes_of_pass(value.backbone.config, longest, 0)
     sampled = min(config.sampling.batch_size, -(-config.rollout_batch_size // config.processes))
     return Estimate(
-        weights={name: FLOAT * _numbers(model.parameters()) for name, model in _models(ground).items()},
+        weights={name: FLOAT * _held(model.parameters()) for name, model in models.items()},
         gradients=FLOAT * learns,
         optimizers=ADAM * FLOAT * learns,
-        best=FLOAT * _numbers(p for p in policy.parameters() if p.requires_grad) if ground.validation else 0,
+        best=FLOAT * sum(p.numel() for p in policy.parameters() if p.requires_grad) if ground.validation else 0,
         activations=activations,
         cache=sampled * bytes_of_cache(policy.config, longest),
+        gathered=FLOAT * max(count_parameters(model) for model in models.values()) if config.shard else 0,
     )
 
 
@@ -105,18 +112,12 @@ def _models(ground: Ground) -> dict[str, nn.Module]:
     """Every model that is held, once, by name."""
     named: dict[str, Any] = {"policy": ground.actors.policy, "reference": ground.actors.reference, "value": ground.actors.value}
     named |= {"reward_model": ground.scorer, "judge": ground.judge}
-    behind = {name: _module_of(model) for name, model in named.items()}
+    behind = {name: module_behind(model) for name, model in named.items()}
     return {name: model for name, model in behind.items() if model is not None}
 
 
-def _module_of(model: Any) -> nn.Module | None:
-    """The model itself, or the one behind a scorer: whose method it is, or the reward model among its terms."""
-    found = (model, getattr(model, "__self__", None), getattr(model, "model", None))
-    return next((one for one in found if isinstance(one, nn.Module)), None)
-
-
-def _numbers(parameters: Iterable[nn.Parameter]) -> int:
-    return sum({id(parameter): parameter.numel() for parameter in parameters}.values())
+def _held(parameters: Iterable[nn.Parameter]) -> int:
+    return sum({id(parameter): held(parameter) for parameter in parameters}.values())
 
 
 def bytes_of_pass(config: Any, tokens: int, response_tokens: int) -> int:

@@ -18,10 +18,11 @@ from models.language.language_model import LanguageModel, ResponseBatch, logprob
 from models.language.prompts import EncodedPrompts
 from models.language.text import Tokenizer, decode_response, end_token, pad_token
 from models.ppo.ppo_math import entropy
-from models.ppo.scoring import Scorer, score_responses
+from models.ppo.scoring import Scorer, module_behind, score_responses
 from models.ppo.trainees.value_model import ValueHead, response_values
 from models.processes import own_share, total
 from models.reward.reward_model import RewardModel
+from models.sharding import gathered
 
 LOGPROB_TOLERANCE = 1e-4
 """How far, absolutely and relatively, the sampler's logprobs may be from those of a whole forward pass in float32."""
@@ -147,17 +148,22 @@ def _collect(
     actors: Actors, scorer: Scorer, batch: EncodedPrompts, sampling: SamplingConfig, seeds: Sequence[int], microbatch_size: int
 ) -> Rollout:
     """The same by one process alone."""
-    answers = respond(actors.policy, actors.tokenizer, batch.ids, sampling, seeds=seeds)
-    responses, text = [answer.ids for answer in answers], [answer.text for answer in answers]
     device, pad_id = actors.policy.device, pad_token(actors.tokenizer)
 
     def gather(compute: Callable[[ResponseBatch], Tensor]) -> Tensor:
         return over_microbatches(compute, batch.ids, responses, pad_id=pad_id, device=device, size=microbatch_size)
 
-    logprobs, entropies, *values = gather(lambda part: _policy_says(actors, part, sampling.temperature))
+    with gathered(actors.policy, None if isinstance(actors.value, RewardModel) else actors.value):
+        answers = respond(actors.policy, actors.tokenizer, batch.ids, sampling, seeds=seeds)
+        responses, text = [answer.ids for answer in answers], [answer.text for answer in answers]
+        logprobs, entropies, *values = gather(lambda part: _policy_says(actors, part, sampling.temperature))
+    with gathered(getattr(actors.reference, "trunk", actors.reference)):
+        ref_logprobs = gather(lambda part: response_logprobs(actors.reference, part, sampling.temperature))
     if isinstance(actors.value, RewardModel):
-        values = [gather(partial(response_values, actors.value))]
-    scored = score_responses(scorer, [prompt.messages for prompt in batch.prompts], text)
+        with gathered(actors.value):
+            values = [gather(partial(response_values, actors.value))]
+    with gathered(module_behind(scorer)):
+        scored = score_responses(scorer, [prompt.messages for prompt in batch.prompts], text)
     rollout = Rollout(
         prompts=batch.ids,
         responses=responses,
@@ -165,7 +171,7 @@ def _collect(
         response_mask=length_mask(responses, device),
         logprobs=logprobs,
         entropy=entropies,
-        ref_logprobs=gather(lambda part: response_logprobs(actors.reference, part, sampling.temperature)),
+        ref_logprobs=ref_logprobs,
         values=values[0] if values else None,
         scores=scored.score.to(device),
         disagreement=scored.disagreement.to(device),

@@ -1,14 +1,17 @@
 """What scores responses, and what is done when it fails: a reward model, or any function that somebody brought along."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from data_contracts.errors import OvernightError, StageError, examples
 from data_contracts.texts import Message
 from models.processes import own_share, total
 from models.reward.ensemble import Scored
+from models.sharding import gathered
 
 Scorer = Callable[[Sequence[Sequence[Message]], Sequence[str]], Scored]
 """Scores of B responses, as text, to B prompts: a reward model's `score`, or any other function."""
@@ -48,7 +51,14 @@ def score_together(scorer: Scorer, prompts: Sequence[Sequence[Message]], respons
     accelerator = Accelerator()
     own = own_share(range(len(responses)), accelerator)
     scores = torch.zeros(len(responses))
-    if own:
-        scored = score_responses(scorer, [prompts[i] for i in own], [responses[i] for i in own], name=name)
-        scores[list(own)] = scored.score.float().cpu()
+    with gathered(module_behind(scorer)):
+        if own:
+            scored = score_responses(scorer, [prompts[i] for i in own], [responses[i] for i in own], name=name)
+            scores[list(own)] = scored.score.float().cpu()
     return total(scores, accelerator)
+
+
+def module_behind(scorer: Any) -> nn.Module | None:
+    """The model that scores: the scorer itself, the one whose method it is, or the reward model among its terms; None without one."""
+    found = (scorer, getattr(scorer, "__self__", None), getattr(scorer, "model", None))
+    return next((one for one in found if isinstance(one, nn.Module)), None)

@@ -17,6 +17,7 @@ from models.ppo.ppo_math import kl_k1
 from models.ppo.rollout import Actors, Rollout, collect_rollout
 from models.ppo.scoring import Scorer
 from models.randomness import derive_seed
+from models.sharding import share_of, whole
 
 
 @dataclass
@@ -33,14 +34,14 @@ class Best:
         if kl_k1 > budget or judge_score <= self.judge_score:
             return
         self.at, self.judge_score = at, judge_score
-        self.weights = {name: weight.detach().cpu().clone() for name, weight in policy.named_parameters() if weight.requires_grad}
+        self.weights = {name: whole(weight.detach()).cpu().clone() for name, weight in policy.named_parameters() if weight.requires_grad}
 
     def give_to(self, policy: LanguageModel) -> None:
         """Give the policy the weights of the best state, where one was judged."""
         with torch.no_grad():
             for name, weight in policy.named_parameters():
                 if name in self.weights:
-                    weight.copy_(self.weights[name])
+                    weight.copy_(share_of(self.weights[name], weight))
 
     def state(self) -> dict[str, Any]:
         """All but the weights, as JSON values."""

@@ -28,6 +28,7 @@ from models.ppo.selection import Best, sample_rows, sample_validation, write_sam
 from models.ppo.trainees.learner import Learner
 from models.progress import Progress
 from models.randomness import derive_seed
+from models.sharding import whole_weights
 
 Metrics = dict[str, float | int | None]
 
@@ -73,9 +74,11 @@ def run(job: Job[PPOConfig]) -> Headline:
         print(memory.text(accelerator.device), flush=True)  # into the job's log
     with quoted_when_short(memory, accelerator.device):
         standing = train(learner, ground, config, job.progress, Checkpoints(job.work, job.identity()))
+    trained = policy.merged()
+    weights = whole_weights(trained, keep=accelerator.is_main_process) if config.shard else None
     if not accelerator.is_main_process:
         return {}
-    save_language_model(policy.merged(), ground.actors.tokenizer, job.output / "model")
+    save_language_model(trained, ground.actors.tokenizer, job.output / "model", weights)
     write_metrics(job.output / "metrics.jsonl", standing.metrics)
     write_metrics(job.output / "alarms.jsonl", [alarm._asdict() for alarm in standing.alarms])
     write_samples(job.output / "samples.parquet", standing.samples, standing.best)
@@ -130,7 +133,7 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
         _watch(standing, config, progress)
 
         # 7. Checkpoint.
-        if standing.updates % config.checkpoint_every == 0 and learner.accelerator.is_main_process:
+        if standing.updates % config.checkpoint_every == 0:
             _save(learner, standing, checkpoints)
         phases = {"rollout_seconds": rolled_out - started, "learn_seconds": learnt - rolled_out, "rest_seconds": time.monotonic() - learnt}
         progress.report(standing.updates, config.updates, score=figures["score"], kl_k1=kl, **phases)

@@ -30,20 +30,20 @@ class WithoutAdapters:
     """A model with its adapters switched off while it is called: the weights that it started from, without a second copy of them."""
 
     def __init__(self, model: LanguageModel, adapters: Adapters) -> None:
-        self._model, self._adapters = model, adapters
+        self.trunk, self._adapters = model, adapters
         self.config = model.config
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        device: torch.device = self._model.device
+        device: torch.device = self.trunk.device
         return device
 
     def __call__(self, **inputs: Any) -> Any:
         """What the model says without its adapters."""
         self._adapters.disable_adapter_layers()
         try:
-            return self._model(**inputs)
+            return self.trunk(**inputs)
         finally:
             self._adapters.enable_adapter_layers()
 
