@@ -131,7 +131,7 @@ def play(shared: Path, own: Path, recipe: Recipe) -> dict[str, Any]:
     }
     policy = train_policy(home, recipe.policy, base_model=base, **judges).artifact
     opponents: dict[str, Any] = {"base_model": base, "champion": None, "champion_reward_model": None}
-    evaluation_job.answer = keeping(answered)
+    evaluation_job.answer = keeping(answered)  # type: ignore[attr-defined]
     evaluation = evaluate_policy(home, recipe.evaluation, policy=policy, **opponents, **judges).artifact
     return {"seconds": time.monotonic() - began, **told(evaluation), "liked": liked(answered[0])}
 
@@ -196,7 +196,8 @@ def liked(answers: BaseAnswers) -> dict[str, float]:
 def within(values: Sequence[Sequence[float]] | Floats) -> Floats:
     """Values (P, N) with every prompt's mean taken out."""
     found: Floats = np.asarray(values, dtype=np.float64)
-    return found - found.mean(1, keepdims=True)
+    centred: Floats = found - found.mean(1, keepdims=True)
+    return centred
 
 
 def slope_beside(control: Floats, score: Floats, feature: Floats) -> float:
