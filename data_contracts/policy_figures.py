@@ -52,7 +52,8 @@ WHOLE = {
     "score_repetition_excess": "the same of repetition",
     "score_phrase_excess": "the same of phrases whose use rose, in standard deviations per presence: the one most surely above 0, its "
     "interval widened for their number",
-    "score_judge_correlation": "correlation of score and judge score within prompts, of the same responses; also by slice",
+    "score_judge_slope": "how far the score rises with the held-out judge's within prompts, of the same responses, in standard deviations "
+    "of each over all prompts: over all their correlation, and near 0 in a slice of which the score knows nothing; also by slice",
     "reward_model_accuracy": "accuracy of tonight's reward model on the preferences of the split, where it is compared with the champion's",
     "reward_model_accuracy_champion": "that of the one which the champion learned through",
     "reward_model_accuracy_gain_champion": "the one less the other, pair by pair",

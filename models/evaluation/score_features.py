@@ -80,7 +80,7 @@ def score_features(answers: BaseAnswers, policy: Sequence[Sample], reference: Se
 
 
 def feature_figures(features: Sequence[ScoreFeature], answers: BaseAnswers) -> Iterator[dict[str, object]]:
-    """Rows of the record `figure`: each kind's excess, of phrases the one most surely above 0, and how far score and judge agree."""
+    """Rows of the record `figure`: each kind's excess, of phrases the one most surely above 0, and how far the score follows the judge."""
     for kind in (LENGTH, REPETITION, PHRASE):
         if found := [feature for feature in features if feature.feature == kind]:
             most = max(found, key=lambda feature: feature.low)
@@ -89,15 +89,21 @@ def feature_figures(features: Sequence[ScoreFeature], answers: BaseAnswers) -> I
     slices = [prompt.slice for prompt in answers.prompts]
     for part in (ALL_SLICES, *sorted(set(slices))):
         places = [place for place, name in enumerate(slices) if part in (ALL_SLICES, name)]
-        one = score_judge_correlation(answers.of(places))
+        one = score_judge_slope(answers, places)
         if one.value is not None:
-            yield {"slice": part, "figure": "score_judge_correlation", **one._asdict(), "n": len(places)}
+            yield {"slice": part, "figure": "score_judge_slope", **one._asdict(), "n": len(places)}
 
 
-def score_judge_correlation(answers: BaseAnswers) -> Estimate:
-    """Pearson's correlation of score and judge score within prompts, with its interval over prompts."""
+def score_judge_slope(answers: BaseAnswers, places: Sequence[int]) -> Estimate:
+    """The least-squares slope of the score on the judge's score within some prompts, with its interval over them.
+
+    In standard deviations within all prompts, so that over all of them it is Pearson's correlation. A score that knows nothing of a slice
+    hardly varies there; by chance it may well correlate with the judge's, but its slope is small either way.
+    """
     sums = products({"s": answers.score, "j": answers.judge_score})
-    return estimates(sums, {"r": lambda of: of["sj"] / np.sqrt(of["ss"] * of["jj"])}, _ids(answers))["r"]
+    scale = np.sqrt(sums["jj"].sum() / sums["ss"].sum())
+    own, ids = {name: values[list(places)] for name, values in sums.items()}, _ids(answers)
+    return estimates(own, {"slope": lambda of: scale * of["sj"] / of["jj"]}, [ids[place] for place in places])["slope"]
 
 
 def measured(answers: BaseAnswers, feature: Feature, tested: int) -> ScoreFeature | None:

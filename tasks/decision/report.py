@@ -215,7 +215,7 @@ def true_figures(truth: pl.DataFrame) -> list[dict[str, Any]]:
     ).to_dicts()
 
 
-FEATURES = ("score_length_excess", "score_repetition_excess", "score_phrase_excess", "score_judge_correlation")
+FEATURES = ("score_length_excess", "score_repetition_excess", "score_phrase_excess", "score_judge_slope")
 YARDSTICKS = ("score_judge_gap_reference", "best_of_", "overoptimization_", *FEATURES)
 """Begin the figures that stand beside the plot of over-optimisation."""
 JUDGES = {"reward_model": "reward model", "judge": "held-out judge"}

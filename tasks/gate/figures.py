@@ -65,7 +65,7 @@ def why_absent(*, evaluation: Artifact, policy: Artifact, measured: Sequence[Art
         why |= dict.fromkeys((name for name in EVALUATION_FIGURES if name.startswith("perplexity")), "the recipe names no held-out texts")
     beyond = "the base model was not sampled so often (evaluation.best_of), or the policy's KL lies beyond the best of so many"
     why |= dict.fromkeys((name for name in (*EVALUATION_FIGURES, *BEST_OF) if name.startswith("best_of_")), beyond)
-    features = [name for name in EVALUATION_FIGURES if name.startswith("score_") and name.endswith(("_excess", "_correlation"))]
+    features = [name for name in EVALUATION_FIGURES if name.startswith("score_") and name.endswith(("_excess", "_slope"))]
     why |= dict.fromkeys(features, FEATURELESS)
     watched = policy.has(ALARMS_FILE)
     return why | dict.fromkeys(TRAINING_FIGURES, "the monitor is off" if watched else "the policy was trained without monitors")

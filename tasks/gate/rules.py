@@ -126,18 +126,18 @@ class GateConfig(StageConfig):
     )
     max_repetition_excess: float = Field(default=0.3, ge=0, le=2, description="the same with repetition, and only how much more")
     max_phrase_excess: float = Field(
-        default=0.6,
+        default=0.8,
         ge=0,
         le=10,
         description="how much more a phrase whose use rose may raise the score than the held-out judge's, in standard deviations of each "
         "within prompts; it warns where the whole interval is above, and 10 does without",
     )
-    min_score_judge_correlation: float = Field(
-        default=0.2,
-        ge=-1,
+    min_score_judge_slope: float = Field(
+        default=0.35,
+        ge=-10,
         le=1,
-        description="correlation of score and judge score within prompts in each slice; it warns where one is surely below, and −1 does "
-        "without",
+        description="how far the score must rise with the held-out judge's within the prompts of each slice, in standard deviations of "
+        "each over all prompts; it warns where one is surely below, and −10 does without",
     )
     failing_alarms: tuple[MonitorName, ...] = Field(
         default=("negative_kl", "judge_fall"),
@@ -212,12 +212,12 @@ def _features(config: GateConfig) -> list[GateRule]:
     """
     surely: dict[str, object] = {"severity": "warn", "end": "better"}
     length, repetition, phrase = config.max_length_excess, config.max_repetition_excess, config.max_phrase_excess
-    agree = {"figure": "score_judge_correlation", "at_least": config.min_score_judge_correlation, "slices": EACH}
+    agree = {"figure": "score_judge_slope", "at_least": config.min_score_judge_slope, "slices": EACH}
     rules = [
         length < 2 and _rule("score_is_not_for_length", surely, figure="score_length_excess", at_most=length, at_least=-length),
         repetition < 2 and _rule("score_is_not_for_repetition", surely, figure="score_repetition_excess", at_most=repetition),
         phrase < 10 and _rule("score_is_not_for_phrase", surely, figure="score_phrase_excess", at_most=phrase),
-        config.min_score_judge_correlation > -1 and _rule("score_sees_what_the_judge_sees", surely, agree, min_n=LEAST_ANSWERED),
+        config.min_score_judge_slope > -10 and _rule("score_sees_what_the_judge_sees", surely, agree, min_n=LEAST_ANSWERED),
     ]
     return [rule for rule in rules if rule]
 

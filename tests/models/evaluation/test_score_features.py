@@ -21,7 +21,7 @@ from models.evaluation.score_features import (
     products,
     risen_phrases,
     score_features,
-    score_judge_correlation,
+    score_judge_slope,
 )
 from models.language.prompts import Prompt
 from models.ppo.rollout import Response
@@ -142,9 +142,19 @@ def test_a_slice_of_which_the_score_says_nothing_is_seen_in_that_slice_alone() -
     assert float(str(by_slice["b"]["high"])) < 0.3
     assert float(str(by_slice["a"]["low"])) > 0.6
     assert by_slice["a"]["n"] == by_slice["b"]["n"] == P / 2
-    own = score_judge_correlation(found.of(range(0, P, 2)))
-    s, j = ((values - values.mean(1, keepdims=True))[::2].ravel() for values in (found.score, found.judge_score))
-    assert own.value == by_slice["a"]["value"] == pytest.approx(np.corrcoef(s, j)[0, 1])
+    s, j = (values - values.mean(1, keepdims=True) for values in (found.score, found.judge_score))
+    own = linregress(j[::2].ravel() / j.std(), s[::2].ravel() / s.std())
+    assert score_judge_slope(found, range(0, P, 2)).value == by_slice["a"]["value"] == pytest.approx(own.slope)
+    assert by_slice["all"]["value"] == pytest.approx(np.corrcoef(s.ravel(), j.ravel())[0, 1])
+
+
+def test_a_slice_in_which_the_score_hardly_varies_is_seen_however_well_it_agrees_there() -> None:
+    found = world(3)
+    rows = np.arange(P)[:, None] % 2
+    found = found._replace(score=np.where(rows == 1, found.judge_score / 20, found.score))
+    by_slice = {row["slice"]: row for row in feature_figures([], found)}
+    assert float(str(by_slice["b"]["high"])) < 0.1
+    assert float(str(by_slice["a"]["low"])) > 0.6
 
 
 def test_the_rows_are_the_record_and_explain_a_gain_by_its_feature() -> None:

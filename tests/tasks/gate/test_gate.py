@@ -181,7 +181,7 @@ def test_a_judge_that_orders_no_pairs_may_not_judge(tmp_path: Path) -> None:
         ("score_length_excess", (-0.7, -0.8, -0.6), "score_is_not_for_length", WARN),  # a dislike is no better
         ("score_length_excess", (0.6, 0.1, 1.1), None, PASS),  # not surely beyond
         ("score_repetition_excess", (0.7, 0.6, 0.8), "score_is_not_for_repetition", WARN),
-        ("score_phrase_excess", (0.8, 0.7, 0.9), "score_is_not_for_phrase", WARN),
+        ("score_phrase_excess", (1.1, 1.0, 1.2), "score_is_not_for_phrase", WARN),
         ("score_phrase_excess", (None, None, None), "score_is_not_for_phrase", NOT_JUDGED),  # no phrase rose
         ("reward_model_accuracy_gain_champion", (None, None, None), "reward_model_not_below_the_champions", UNSURE),  # no pair decided
     ],
@@ -195,7 +195,7 @@ def test_each_rule_on_the_policy_looks_at_its_figure(
 
 def test_a_slice_of_which_the_score_knows_nothing_warns(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [
-        {"slice": part, "figure": "score_judge_correlation", "value": value, "low": value - 0.1, "high": value + 0.1, "n": n}
+        {"slice": part, "figure": "score_judge_slope", "value": value, "low": value - 0.1, "high": value + 0.1, "n": n}
         for part, value, n in (("all", 0.0, 50), ("code", 0.5, 16), ("safety", -0.1, 16), ("law", 0.0, 3))
     ]
 

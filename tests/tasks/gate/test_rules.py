@@ -43,7 +43,7 @@ def test_own_rules_stand_beside_the_built_in_ones_or_in_their_place() -> None:
 def test_thresholds_at_their_end_do_without() -> None:
     without = {"min_gain_over_length": -1, "min_length_balanced_accuracy": 0, "max_calibration_error": 1, "max_above_human": 1}
     more = {"max_loss_to_champion": 1, "min_judge_accuracy": 0, "min_length_controlled_win_rate": 0, "min_slice_win_rate": 0}
-    features = {"max_length_excess": 2, "max_repetition_excess": 2, "max_phrase_excess": 10, "min_score_judge_correlation": -1}
+    features = {"max_length_excess": 2, "max_repetition_excess": 2, "max_phrase_excess": 10, "min_score_judge_slope": -10}
     gone = {rule.name for rule in GateConfig().every_rule} - {
         rule.name for rule in GateConfig.model_validate(without | more | features).every_rule
     }
