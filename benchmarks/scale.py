@@ -14,7 +14,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from models.policy_configs import PPOConfig
-from models.ppo.memory import ADAM, FLOAT, GIB, Estimate, bytes_of_cache, bytes_of_pass
+from models.ppo.memory import ADAM, FLOAT, Estimate, bytes_of_cache, bytes_of_pass
+from models.sizes import GIB
 
 SHAPES: Mapping[str, Mapping[str, int]] = {
     "135m": {"hidden_size": 576, "intermediate_size": 1536, "layers": 30, "heads": 9, "kv_heads": 3, "vocab": 49152},

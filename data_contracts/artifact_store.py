@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data_contracts.errors import InputError, IntegrityError, StorageError, examples, is_disk_full
+from data_contracts.errors import FREE_SPACE, InputError, IntegrityError, StorageError, examples, is_disk_full
 from data_contracts.manifest import MANIFEST_NAME, Identity, Manifest, digest_of, file_hash, list_files, read_manifest
 from data_contracts.sharing.share import Share, flush, share_of
 
@@ -159,7 +159,7 @@ def publish(
             raise StorageError(
                 f"the disk is full: {identity.kind} was not published and nothing was half-written",
                 where=str(staging),
-                remedy="free some space and run again; finished stages are kept",
+                remedy=f"{FREE_SPACE} and run again; finished stages are kept",
             ) from error
         raise
     finally:

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 
 MAX_EXAMPLES = 5
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+FREE_SPACE = "free some space (`overnight gc --delete` removes what nothing needs any more)"
+"""What to do about a full disk."""
 
 
 class OvernightError(Exception):
@@ -60,6 +62,11 @@ def is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's, or torch's on a GPU or, which torch tells as any runtime error, elsewhere."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
 
 
 def examples(items: Iterable[object]) -> str:

@@ -39,7 +39,12 @@ SUMMARY = {
         select annotator_id as annotator, n_judgments as judgments, majority_agreement as "with majority", flags
         from annotators where len(flags) > 0 order by len(flags) desc, n_judgments desc limit 10""",
     "last nights": """
-        select night, recipe, outcome, seconds, n_stages - n_reused as made, n_reused as reused from nights order by night desc limit 5""",
+        select night, recipe, outcome, seconds, cpu_seconds as "CPU seconds", peak_memory / 1e6 as "peak MB",
+            n_stages - n_reused as made, n_reused as reused
+        from nights order by night desc limit 5""",
+    "longest stages, last night": """
+        select stage, seconds, share_of_night as share, cpu_seconds as "CPU seconds", peak_memory / 1e6 as "peak MB"
+        from runs where night = (select max(night) from runs) and not reused order by seconds desc limit 5""",
     "data gate": """
         select rule, slice, verdict, value, low, high, threshold from data_gates where verdict not in ('pass', 'not judged')""",
     "gate": """

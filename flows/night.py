@@ -23,7 +23,7 @@ from tasks.data_gate.data_gate import MESSAGE_FILE
 from tasks.data_gate.judging import STOP
 from tasks.decision.promotion import AWAITING, KEPT, PROMOTED
 from tasks.decision.report import report_stage
-from tasks.progress import NightEnded, StageEnded, StageStarted, emit
+from tasks.progress import NightEnded, StageStarted, costs_text, emit
 from tasks.sources.places import files
 from tasks.stage import StageResult
 
@@ -56,6 +56,13 @@ class NightRecord(BaseModel):
     audit_database: str = Field(default="", description="path of the audit database")
 
     @property
+    def costs(self) -> str:
+        """What it cost in words; processors and memory are its stages'."""
+        used = [stage.cpu_seconds for stage in self.stages if stage.cpu_seconds is not None]
+        held = [stage.peak_memory for stage in self.stages if stage.peak_memory is not None]
+        return costs_text(self.seconds, sum(used) if used else None, max(held, default=None))
+
+    @property
     def stopped(self) -> bool:
         """Whether the data gate stopped the night."""
         return any(stage.stage == DATA_GATE and stops(stage) for stage in self.stages)
@@ -64,13 +71,14 @@ class NightRecord(BaseModel):
 def summary(record: NightRecord) -> str:
     """A night's record as Markdown."""
     stages = (
-        f"| {one.stage} | {'reused' if one.reused else 'made'} | `{one.artifact_id[:SHORT]}` | {headline_text(one.headline)} |"
+        f"| {one.stage} | {'reused' if one.reused else 'made'} | {costs_text(one.seconds, one.cpu_seconds, one.peak_memory)} "
+        f"| `{one.artifact_id[:SHORT]}` | {headline_text(one.headline)} |"
         for one in record.stages
     )
-    lines = [f"# {record.outcome}", f"Recipe **{record.recipe}**, night {record.night}, {record.seconds:.0f} seconds.", ""]
+    lines = [f"# {record.outcome}", f"Recipe **{record.recipe}**, night {record.night}, {record.costs}.", ""]
     if record.advice:
         lines += ["```", record.advice, "```", ""]
-    lines += ["| stage | | artifact | figures |", "|---|---|---|---|", *stages, ""]
+    lines += ["| stage | | took | artifact | figures |", "|---|---|---|---|---|", *stages, ""]
     lines += [f"- {what}: `{path}`" for what, path in (("report", record.report), ("audit database", record.audit_database)) if path]
     return "\n".join(lines)
 
@@ -151,7 +159,7 @@ class Night:
             self._record_failure(label, error)
             raise
         self.results[label] = result
-        emit(StageEnded(label, result.reused, result.seconds, result.headline, result.kind, result.artifact_id))
+        emit(result.ended())
         return result
 
     def let_through_before(self, snapshot: StageResult) -> Before:

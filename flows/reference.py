@@ -20,6 +20,7 @@ from data_contracts.audit.catalog import relations
 from data_contracts.audit.definitions import Definition, definitions
 from data_contracts.audit.kinds import OWN_TABLES
 from data_contracts.audit.records import QUARANTINE_STATE
+from data_contracts.audit.training_metrics import ALL_TRAINING_METRICS, TRAINING_METRICS
 from data_contracts.home import Home
 from data_contracts.policy_figures import EVALUATION_FIGURES, REWARD_MODEL_FIGURES, TRAINING_FIGURES, figures_by_function, figures_by_judge
 from data_contracts.quality_figures import FLAGS, QUALITY_FIGURES, SLICE_KINDS
@@ -94,7 +95,7 @@ def audit_tables() -> str:
     with TemporaryDirectory() as folder, duckdb.connect(rebuild_audit_database(Home(Path(folder))), read_only=True) as connection:
         known = {one.name: one for one in relations(connection)}
     defined = [_definition_section(known[one.name].call, one) for one in definitions()]
-    own = map(_record_section, (*OWN_TABLES, QUARANTINE_STATE))
+    own = map(_record_section, (*OWN_TABLES, QUARANTINE_STATE, TRAINING_METRICS, ALL_TRAINING_METRICS))
     rows = [f"| `{one.call}` | {one.what} | {one.grain.partition('. Columns: ')[0]} |" for one in known.values()]
     table = "\n".join(["| name | what | |", "|---|---|---|", *rows, ""])
     return "\n".join([MADE_BY, intro, table, *defined, *own])

@@ -6,7 +6,7 @@ import signal
 from contextlib import ExitStack
 from pathlib import Path
 
-from data_contracts.errors import StorageError
+from data_contracts.errors import FREE_SPACE, StorageError
 from data_contracts.home import Home
 from data_contracts.sharing.share import join
 from flows.console import new_console
@@ -89,7 +89,7 @@ def _check_space(root: Path) -> None:
         raise StorageError(f"the home cannot be made: {error.strerror}", where=str(root), remedy="give another --home") from error
     if (free := shutil.disk_usage(root).free) < ROOM_TO_BEGIN:
         what = f"the disk is full: {free / 2**20:.1f} MiB are free, and a night needs {ROOM_TO_BEGIN / 2**20:.0f} MiB to begin with"
-        raise StorageError(what, where=str(root), remedy="free some space, or give another --home")
+        raise StorageError(what, where=str(root), remedy=f"{FREE_SPACE}, or give another --home")
 
 
 def _configure_prefect(home: Home) -> None:

@@ -11,7 +11,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from data_contracts.errors import OvernightError, RecipeError, StorageError, examples, is_disk_full
+from data_contracts.errors import (
+    FREE_SPACE,
+    OvernightError,
+    RecipeError,
+    StageError,
+    StorageError,
+    examples,
+    is_disk_full,
+    is_out_of_memory,
+)
 from models.job import Headline, Job
 from models.jobs import JOBS
 from models.progress import DISK_FULL, USER_ERROR, Progress
@@ -39,15 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OvernightError as error:
         return _refuse(error, progress)
     except Exception as error:
-        if not is_disk_full(error):
+        if (short := _short_of(error, options)) is None:
             raise
-        full = StorageError(
-            f"the disk is full: the job {options.job} could not write",
-            where=str(options.work),
-            remedy="free some space and run again: it goes on from its last checkpoint",
-        )
-        return _refuse(full, progress)
+        return _refuse(short, progress)
     return 0
+
+
+def _short_of(error: Exception, options: argparse.Namespace) -> OvernightError | None:
+    """An error of a full disk, or of memory that ran out, in the user's words; None of any other error."""
+    again = "run again: it goes on from its last checkpoint"
+    if is_disk_full(error):
+        what = f"the disk is full: the job {options.job} could not write"
+        return StorageError(what, where=str(options.work), remedy=f"{FREE_SPACE} and {again}")
+    if is_out_of_memory(error):
+        what = f"out of memory in the job {options.job}: {str(error).partition(chr(10))[0] or type(error).__name__}"
+        less = JOBS[options.job].less_memory
+        return StageError(what, remedy=f"{less or 'run it where there is more'}; then {again}")
+    return None
 
 
 def _refuse(error: OvernightError, progress: Progress) -> int:

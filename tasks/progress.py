@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from models.sizes import readable
+
 
 @dataclass(frozen=True)
 class StageStarted:
@@ -31,6 +33,9 @@ class StageEnded:
     stage: str
     reused: bool
     seconds: float
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+    """As in the stage's result."""
     headline: Mapping[str, object] = field(default_factory=dict)
     kind: str = ""
     """Kind of the artifact."""
@@ -74,9 +79,16 @@ def describe(event: Event) -> str:
     if isinstance(event, NightEnded):
         return f"night {event.night}: {event.outcome}"
     if isinstance(event, StageEnded):
-        return f"{event.stage}: {'reused' if event.reused else 'made'} in {event.seconds:.1f} s"
+        return f"{event.stage}: {'reused' if event.reused else 'made'} in {costs_text(event.seconds, event.cpu_seconds, event.peak_memory)}"
     figures = " ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in event.figures.items())
     return f"{_amount(event)} {figures}".rstrip()
+
+
+def costs_text(seconds: float, cpu_seconds: float | None, peak_memory: int | None) -> str:
+    """What a stage or a night cost: `61.9 s (118.2 s of processors, at most 1.21 GiB)`, as far as it is known."""
+    used = [] if cpu_seconds is None else [f"{cpu_seconds:.1f} s of processors"]
+    held = [] if peak_memory is None else [f"at most {readable(peak_memory)}"]
+    return f"{seconds:.1f} s ({', '.join(used + held)})" if used + held else f"{seconds:.1f} s"
 
 
 def _amount(event: StageProgress) -> str:

@@ -1,6 +1,5 @@
 """How a stage becomes a Prefect task: artifacts are opened by id, and only ids and headline figures cross the boundary."""
 
-import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -11,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from data_contracts.artifact_store import Artifact, Made
 from data_contracts.home import Home
+from tasks.costs import Cost, metered
+from tasks.progress import StageEnded
 
 
 class StageConfig(BaseModel):
@@ -31,10 +32,14 @@ class StageResult(BaseModel):
     reused: bool
     headline: dict[str, str | int | float | bool | None]
     seconds: float
+    cpu_seconds: float | None = None
+    peak_memory: int | None = None
+    """See `tasks.costs`; None in records that were written before it was measured."""
 
     @classmethod
-    def of(cls, stage: str, artifact: Artifact, *, reused: bool, seconds: float = 0.0) -> "StageResult":
+    def of(cls, stage: str, artifact: Artifact, *, reused: bool, cost: Cost | None = None) -> "StageResult":
         """The result of a stage that gave this artifact."""
+        cost = cost or Cost()
         return cls(
             stage=stage,
             kind=artifact.kind,
@@ -42,7 +47,15 @@ class StageResult(BaseModel):
             digest=artifact.digest,
             reused=reused,
             headline=artifact.manifest.headline,
-            seconds=round(seconds, 3),
+            seconds=round(cost.seconds, 3),
+            cpu_seconds=cost.cpu_seconds and round(cost.cpu_seconds, 3),
+            peak_memory=cost.peak_memory,
+        )
+
+    def ended(self) -> StageEnded:
+        """What those who listen are told of it."""
+        return StageEnded(
+            self.stage, self.reused, self.seconds, self.cpu_seconds, self.peak_memory, self.headline, self.kind, self.artifact_id
         )
 
 
@@ -56,11 +69,11 @@ def stage(name: str) -> Callable[[Callable[..., Made]], Callable[..., StageResul
     def decorate(function: Callable[..., Made]) -> Callable[..., StageResult]:
         @wraps(function)
         def run(home: str, config: StageConfig, **inputs: StageResult | None) -> StageResult:
-            started = time.monotonic()
-            where = Home(Path(home))
-            artifacts = {role: result and where.artifacts.open(result.artifact_id) for role, result in inputs.items()}
-            made = function(where, config, **artifacts)
-            return StageResult.of(name, made.artifact, reused=made.reused, seconds=time.monotonic() - started)
+            with metered() as cost:
+                where = Home(Path(home))
+                artifacts = {role: result and where.artifacts.open(result.artifact_id) for role, result in inputs.items()}
+                made = function(where, config, **artifacts)
+            return StageResult.of(name, made.artifact, reused=made.reused, cost=cost)
 
         del run.__wrapped__  # Prefect would read the inner signature
         return task(name=name, cache_policy=NO_CACHE, persist_result=False)(run)

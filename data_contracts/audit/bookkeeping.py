@@ -1,7 +1,7 @@
 """What manifests, aliases, tombstones and the nights' records say, as tables of the audit database."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -52,7 +52,18 @@ def _built(home: Home, batches: Sequence[Artifact], nights: Sequence[Row], mater
 def _night(record: Row) -> Row:
     stages = record["stages"]
     counts = {"n_stages": len(stages), "n_reused": sum(stage["reused"] for stage in stages)}
-    return {name: record[name] for name in ("night", "recipe", "outcome", "seconds")} | counts | {"began": _began(record["night"])}
+    costs = {
+        "cpu_seconds": _known(sum, (stage.get("cpu_seconds") for stage in stages)),
+        "peak_memory": _known(max, (stage.get("peak_memory") for stage in stages)),
+    }
+    told = {name: record[name] for name in ("night", "recipe", "outcome", "seconds")}
+    return told | costs | counts | {"began": _began(record["night"])}
+
+
+def _known(taken: Callable[[list[Any]], Any], figures: Iterable[Any]) -> Any:
+    """The sum, or the largest, of the figures that are known; None where none is."""
+    known = [figure for figure in figures if figure is not None]
+    return taken(known) if known else None
 
 
 def _began(night: str) -> datetime | None:
@@ -67,7 +78,8 @@ def _stages(nights: Iterable[Row]) -> Iterator[Row]:
     for record in nights:
         for place, stage in enumerate(record["stages"]):
             row = {name: stage[name] for name in ("stage", "kind", "artifact_id", "reused", "seconds")}
-            yield {"night": record["night"], "place": place, "headline": json.dumps(stage["headline"]), **row}
+            costs = {name: stage.get(name) for name in ("cpu_seconds", "peak_memory")}  # records of older versions lack them
+            yield {"night": record["night"], "place": place, "headline": json.dumps(stage["headline"]), **row, **costs}
 
 
 def _artifact(artifact: Artifact) -> Row:

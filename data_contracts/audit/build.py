@@ -16,6 +16,7 @@ from data_contracts.audit.bookkeeping import add_bookkeeping
 from data_contracts.audit.definitions import create_definition, definitions
 from data_contracts.audit.records import add_lake_records, add_quarantine_state
 from data_contracts.audit.stage_tables import add_stage_tables
+from data_contracts.audit.training_metrics import add_training_metrics
 from data_contracts.feedback_lake import FeedbackLake
 from data_contracts.home import Home
 from data_contracts.sharing.share import store_url
@@ -71,5 +72,6 @@ def _fill(connection: duckdb.DuckDBPyConnection, home: Home, *, materialise: boo
     add_lake_records(connection, batches, materialise=materialise)
     add_quarantine_state(connection, home)
     add_stage_tables(connection, artifacts, materialise=materialise)
+    add_training_metrics(connection, artifacts, materialise=materialise)
     for definition in definitions():
         create_definition(connection, definition)

@@ -33,6 +33,8 @@ NIGHTS = RecordKind(
         Column("recipe", TEXT, "name of the recipe"),
         Column("outcome", TEXT, "how it ended: `nothing new`, the registry's decision with the gate's verdict, or what stopped it"),
         Column("seconds", FLOAT, "how long it took"),
+        Column("cpu_seconds", FLOAT, "processor seconds of its stages; null where the record does not tell them", nullable=True),
+        Column("peak_memory", INT, "the largest `peak_memory` of its stages, in bytes", nullable=True),
         Column("n_stages", INT, "stages that gave something"),
         Column("n_reused", INT, "stages whose artifact had been made before"),
     ),
@@ -49,6 +51,20 @@ STAGES = RecordKind(
         ARTIFACT_ID,
         Column("reused", BOOL, "whether the artifact had been made before"),
         Column("seconds", FLOAT, "how long the stage took in this night"),
+        Column(
+            "cpu_seconds",
+            FLOAT,
+            "user and system seconds of the process that ran it, with all its threads, and of the processes that it started and that "
+            "ended meanwhile, such as learning processes; null where the record does not tell them",
+            nullable=True,
+        ),
+        Column(
+            "peak_memory",
+            INT,
+            "the most that one learning process of it held in memory (resident, of the machine and not of a GPU), in bytes; null where "
+            "none ran, or the record does not tell it",
+            nullable=True,
+        ),
         HEADLINE,
     ),
 )

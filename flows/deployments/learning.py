@@ -19,7 +19,7 @@ from tasks.learning.base_model import BaseModelConfig, base_model_stage
 from tasks.learning.judges import judge_stage
 from tasks.learning.measures import function_stage
 from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage, sft_stage
-from tasks.progress import StageEnded, StageStarted, emit, listening
+from tasks.progress import StageStarted, emit, listening
 from tasks.simulation.stages import SimulationConfig, simulated_responses_stage
 from tasks.stage import StageResult
 
@@ -74,7 +74,7 @@ def _run(place: Place, name: LearningStage, config: dict[str, Any], inputs: dict
     given = {role: id_ and StageResult.of(role, artifacts.open(id_), reused=True) for role, id_ in inputs.items()}
     emit(StageStarted(name))
     result: StageResult = of.task(str(place.home.root), settings, **given)
-    emit(StageEnded(name, result.reused, result.seconds, result.headline, result.kind, result.artifact_id))
+    emit(result.ended())
     return result
 
 

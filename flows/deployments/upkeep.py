@@ -12,7 +12,7 @@ from flows.deployments.run_page import RunPage
 from flows.recipe import load_recipe
 from flows.show import headline_text
 from tasks.feedback.ingest import ingest_stage
-from tasks.progress import StageEnded, StageStarted, emit, listening
+from tasks.progress import StageStarted, emit, listening
 
 
 @flow(name="ingest")
@@ -29,7 +29,7 @@ def ingest(recipe: str = "") -> State[None]:
     with place.home.at_work(), listening(RunPage(place.home, of.name)):
         emit(StageStarted("ingest"))
         result = ingest_stage(str(place.home.root), of.ingest)
-        emit(StageEnded("ingest", result.reused, result.seconds, result.headline))
+        emit(result.ended())
     return Completed(message=headline_text(result.headline))
 
 

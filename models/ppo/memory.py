@@ -14,7 +14,8 @@ import psutil
 import torch
 from torch import nn
 
-from data_contracts.errors import StageError
+from data_contracts.errors import StageError, is_out_of_memory
+from models.jobs import JOBS
 from models.language.language_model import count_parameters
 from models.policy_configs import PPOConfig
 from models.ppo.ground import Ground
@@ -22,6 +23,7 @@ from models.ppo.scoring import module_behind
 from models.ppo.trainees.learner import Learner
 from models.reward.reward_model import RewardModel
 from models.sharding import held
+from models.sizes import readable
 
 FLOAT = 4
 """Bytes of a number."""
@@ -29,11 +31,6 @@ ADAM = 2
 """Numbers that the optimizer keeps of each one that learns."""
 PER_WIDTH, PER_FEED_FORWARD, PER_WORD = 10, 4, 4
 """See above."""
-MIB, GIB = 1 << 20, 1 << 30
-REMEDY = (
-    "lower policy.microbatch_size (activations), policy.sampling.batch_size (cache) or policy.sampling.max_new_tokens (both), "
-    "train with [policy.lora] and policy.value = 'shared', which keep fewer models, or divide them among GPUs: policy.shard"
-)
 
 
 class Estimate(NamedTuple):
@@ -61,8 +58,8 @@ class Estimate(NamedTuple):
     def text(self, device: torch.device) -> str:
         """A line for the log."""
         parts = self.weights | {name: value for name, value in self._asdict().items() if name != "weights"}
-        told = ", ".join(f"{name} {_readable(size)}" for name, size in parts.items() if size)
-        return f"memory: about {_readable(self.total(device))} of {_readable(_there_is(device))} on {device.type} ({told})"
+        told = ", ".join(f"{name} {readable(size)}" for name, size in parts.items() if size)
+        return f"memory: about {readable(self.total(device))} of {readable(_there_is(device))} on {device.type} ({told})"
 
 
 def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
@@ -95,17 +92,12 @@ def quoted_when_short(found: Estimate, device: torch.device) -> Iterator[None]:
     """
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise StageError(f"out of memory: {str(error).splitlines()[0]}\n  {found.text(device)}\n", remedy=REMEDY) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, on the GPU or, which torch tells as any runtime error, elsewhere."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        raise StageError(
+            f"out of memory: {str(error).splitlines()[0]}\n  {found.text(device)}\n", remedy=JOBS["train_policy"].less_memory
+        ) from error
 
 
 def _models(ground: Ground) -> dict[str, nn.Module]:
@@ -138,7 +130,3 @@ def bytes_of_cache(config: Any, tokens: int) -> int:
 
 def _there_is(device: torch.device) -> int:
     return int(torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else psutil.virtual_memory().total)
-
-
-def _readable(size: int) -> str:
-    return f"{size / GIB:.2f} GiB" if size >= GIB else f"{size / MIB:.1f} MiB"

@@ -18,7 +18,7 @@ from models.language.prompts import EncodedPrompts, deal
 from models.metrics import write_metrics
 from models.policy_configs import PPOConfig
 from models.ppo.ground import Ground, set_up
-from models.ppo.memory import GIB, estimate, quoted_when_short
+from models.ppo.memory import estimate, quoted_when_short
 from models.ppo.monitors import Alarm, alarms
 from models.ppo.ppo_math import AdaptiveKLController
 from models.ppo.ppo_update import learn, make_lesson, mean_kl, update_figures
@@ -29,6 +29,7 @@ from models.ppo.trainees.learner import Learner
 from models.progress import Progress
 from models.randomness import derive_seed
 from models.sharding import whole_weights
+from models.sizes import GIB
 
 Metrics = dict[str, float | int | None]
 

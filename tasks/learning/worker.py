@@ -21,9 +21,13 @@ from pydantic import BaseModel
 
 from data_contracts import errors
 from data_contracts.artifact_store import Headline
-from data_contracts.errors import OvernightError, StageError, StorageError
+from data_contracts.errors import FREE_SPACE, OvernightError, StageError, StorageError
+from models.jobs import JOBS
 from models.lifeline import EXIT_CODE, alive, family, name_of, supervisor_env
 from models.progress import DISK_FULL
+from models.sizes import readable
+from tasks.costs import add_peak_memory
+from tasks.learning.memory import MemoryWatch, memory_there_is
 
 LAUNCHER_SPEAKS = "torch/distributed/elastic/"
 """Stands in the log where the launcher begins to tell which rank failed first; what stands before is the ranks' own."""
@@ -80,9 +84,11 @@ def run_job(
     with log.open("ab") as sink:
         begin = sink.tell()
         with running(_command(job, inputs, output, work, processes), sink.fileno(), work) as process:
-            _follow(process, events, on_progress)
+            memory = MemoryWatch(process.pid, launched=processes > 1)
+            _follow(process, events, on_progress, memory)
+    add_peak_memory(memory.peak)
     if process.returncode != 0:
-        raise job_error(job, process.returncode, events.error, log, begin)
+        raise job_error(job, process.returncode, events.error, log, begin, memory.peak)
     headline: Headline = json.loads((work / "headline.json").read_text())
     return headline
 
@@ -159,10 +165,13 @@ def _end(name: str, process: subprocess.Popen[bytes] | None = None) -> None:
         time.sleep(POLL_SECONDS / 4)
 
 
-def _follow(process: subprocess.Popen[bytes], events: "_Events", on_progress: Callable[[Mapping[str, Any]], None] | None) -> None:
+def _follow(
+    process: subprocess.Popen[bytes], events: "_Events", on_progress: Callable[[Mapping[str, Any]], None] | None, memory: MemoryWatch
+) -> None:
     """Wait for the process, in the thread that started it (its lifeline follows this thread), and pass on its progress."""
     running = True
     while running:
+        memory.look()
         with suppress(subprocess.TimeoutExpired):
             process.wait(POLL_SECONDS)
             running = False
@@ -192,14 +201,14 @@ class _Events:
         return found
 
 
-def job_error(job: str, code: int, reported: Mapping[str, Any] | None, log: Path, begin: int) -> OvernightError:
-    """What to raise for a job that ended with this exit code, and perhaps reported an error before."""
+def job_error(job: str, code: int, reported: Mapping[str, Any] | None, log: Path, begin: int, peak: int | None = None) -> OvernightError:
+    """What to raise for a job that ended with this exit code, and perhaps reported an error before; `peak` is its memory in bytes."""
     if reported is not None:
         kind = getattr(errors, reported["type"], StageError)
         error: OvernightError = kind(reported["what"], where=reported["where"], remedy=reported["remedy"])
         return error
     if code == DISK_FULL:
-        remedy = "free some space and run again: it goes on from its last checkpoint"
+        remedy = f"{FREE_SPACE} and run again: it goes on from its last checkpoint"
         return StorageError(f"the disk is full: the job {job} could not write", where=str(log.parent), remedy=remedy)
     with log.open("rb") as file:
         file.seek(begin)
@@ -209,13 +218,20 @@ def job_error(job: str, code: int, reported: Mapping[str, Any] | None, log: Path
         code = int((re.findall(r"Root Cause.*?exitcode\s*: (-?\d+)", told, re.DOTALL) or [code])[-1])
     lines = [line for line in text.splitlines() if line.strip()]
     quoted = "\n  ".join(["; the log ends:", *lines[-LOG_LINES:]]) if lines else "; it wrote nothing"
-    remedy = "mend the cause and run again: it goes on from its last checkpoint"
-    return StageError(f"the job {job} {_in_words(code)}{quoted}\n", where=str(log), remedy=remedy)
+    cause = _more_memory(job) if code == -signal.SIGKILL else "mend the cause and"
+    remedy = f"{cause} run again: it goes on from its last checkpoint"
+    return StageError(f"the job {job} {_in_words(code, peak)}{quoted}\n", where=str(log), remedy=remedy)
 
 
-def _in_words(code: int) -> str:
+def _more_memory(job: str) -> str:
+    less = JOBS[job].less_memory if job in JOBS else ""
+    return f"if it was memory, {less}, or give it more; then" if less else "if it was memory, give it more; then"
+
+
+def _in_words(code: int, peak: int | None) -> str:
     if code == -signal.SIGKILL:
-        return "was killed (SIGKILL), as the system does when it is out of memory"
+        held = f": a process of it held {readable(peak)} at its peak, of {readable(memory_there_is())} that there are" if peak else ""
+        return f"was killed (SIGKILL), as the system does when it is out of memory{held}"
     if code < 0:
         return f"was ended by signal {-code} ({signal.strsignal(-code)})"
     if code == EXIT_CODE:

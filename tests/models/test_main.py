@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from models.__main__ import main
+from models.language import pretrain
 from models.progress import DISK_FULL, USER_ERROR
 from tests.models.language.test_sample import PROMPTS, make_job
 
@@ -61,6 +64,19 @@ def test_a_full_disk_is_one_message(tmp_path: Path, chat_model: Path) -> None:
     assert b"StorageError: the disk is full" in done.stderr
     assert b"Traceback" not in done.stderr
     assert json.loads((tmp_path / "progress").read_text().splitlines()[-1])["type"] == "StorageError"
+
+
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(1 << 50), lambda: bytearray(1 << 62)])
+def test_memory_that_runs_out_is_one_message_with_what_to_lower(
+    tmp_path: Path, allocate: Callable[[], object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """torch and Python are asked for more than any machine has."""
+    monkeypatch.setattr(pretrain, "run", lambda job: allocate())
+    assert main(arguments(tmp_path)) == USER_ERROR
+    shown = capsys.readouterr().err
+    assert "StageError: out of memory in the job pretrain" in shown
+    assert "lower base_model.pretrain.batch_size or context_length; then run again" in shown
+    assert json.loads((tmp_path / "progress").read_text().splitlines()[-1])["type"] == "StageError"
 
 
 @pytest.mark.slow

@@ -45,6 +45,20 @@ RULES = [
         "remedy": "",
     }
 ]
+METRICS = {
+    "reward_model": [
+        {"step": 1, "loss": 0.7, "accuracy": [0.5, 0.25]},
+        {"step": 2, "loss": 0.6, "accuracy": [0.75, 0.5]},
+        {"epoch": 1.0, "validation_log_loss": 0.65},
+        {"step": 3, "loss": float("nan"), "accuracy": [1.0, None]},
+    ],
+    "policy": [
+        {"update": 0, "validation_score": 0.1},
+        {"update": 1, "score": 0.25, "kl_k1": None},
+        {"update": 2, "score": 1, "kl_k1": 0.125},
+    ],
+}
+"""What trainings logged, as JSON lines: with lists of members, a validation that names no step, and figures that were not finite."""
 HEADLINES: dict[str, Headline] = {"gate": {"verdict": "pass"}, "validation": {"failed_warnings": 0, "expectations": 31}}
 REWARD_FIGURES = [
     {
@@ -178,16 +192,23 @@ def made(home: Home, kind: str, config: Mapping[str, Any], **inputs: Artifact) -
             write_records(RULE, RULE.table(RULES), directory / "gate.parquet")
         if kind == "reward_model":
             write_records(REWARD_FIGURE, REWARD_FIGURE.table(REWARD_FIGURES), directory / "figures.parquet")
+        if kind in METRICS:
+            (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in METRICS[kind]))
         return HEADLINES.get(kind, {})
 
     return home.artifacts.make(Identity(kind=kind, code_version="1", config=dict(config), inputs=refs), write).artifact
 
 
 def record(home: Home, name: str, found: Mapping[str, Artifact]) -> None:
+    """The first night's record is of a version that did not measure what stages cost."""
     home.nights.mkdir(parents=True, exist_ok=True)
+    costs = {"cpu_seconds": 1.5, "peak_memory": None} if any(home.nights.iterdir()) else {}
     stages = [
-        {"stage": role, "kind": artifact.kind, "artifact_id": artifact.id, "reused": False, "seconds": 1.0, "headline": {}}
+        {"stage": role, "kind": artifact.kind, "artifact_id": artifact.id, "reused": False, "seconds": 1.0, "headline": {}, **costs}
         for role, artifact in found.items()
     ]
+    for stage in stages:
+        if costs and stage["kind"] in METRICS:
+            stage["peak_memory"] = 1_000 if stage["stage"] == "policy" else 900
     told = {"night": name, "recipe": "test", "outcome": "promoted (gate: pass)", "seconds": 20.0, "stages": stages}
     (home.nights / f"{name}.json").write_text(json.dumps(told))

@@ -18,6 +18,7 @@ from data_contracts.audit.kinds import OWN_TABLES
 from data_contracts.audit.learned_from import learned_from
 from data_contracts.audit.records import LAKE_RECORDS, QUARANTINE_STATE
 from data_contracts.audit.stage_tables import STAGE_TABLES
+from data_contracts.audit.training_metrics import ALL_TRAINING_METRICS, TRAINING_METRICS
 from data_contracts.feedback_lake import FeedbackLake, ingest_time
 from data_contracts.home import Home
 from data_contracts.lake_views import current_judgments
@@ -27,7 +28,7 @@ from tests.data_contracts.audit.homes import EXCLUDED
 Rows = list[dict[str, Any]]
 
 KEYS = (
-    {kind.name: kind.key for kind in (*OWN_TABLES, QUARANTINE_STATE)}
+    {kind.name: kind.key for kind in (*OWN_TABLES, QUARANTINE_STATE, TRAINING_METRICS, ALL_TRAINING_METRICS)}
     | {table.name: table.records.key for table in STAGE_TABLES}
     | {f"all_{table.name}": ("artifact_id", *table.records.key) for table in STAGE_TABLES}
     | {name: ("batch", *kind.key) for name, kind, _ in LAKE_RECORDS}
