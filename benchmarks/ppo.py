@@ -215,7 +215,7 @@ def ours(shape: Shape, folder: Path) -> dict[str, float]:
     )
     device, tokenizer, sampling = torch.device("cpu"), load_tokenizer(folder), Clock()
     torch.manual_seed(0)
-    policy, value = load_policy(config, folder, device), load_value_model(config, folder, folder, tokenizer, device)
+    policy, value = load_policy(config, folder, device, folder), load_value_model(config, folder, folder, tokenizer, device)
     reward = new_reward_model(folder, PROMPT + NEW + 1).eval()
     learner = new_learner(policy.model, value, config, Accelerator(cpu=True), PAD)
     ids = draw_prompts(shape)
