@@ -149,7 +149,8 @@ def _step(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig,
     accelerator, tokens = learner.accelerator, sum(len(rollout.responses[i]) for i in rows)
     own = own_share(by_length(rows, rollout.prompts, rollout.responses), accelerator)
     of_policy, of_value = [], []
-    for part in microbatches(own, rollout.prompts, rollout.responses, max(1, config.microbatch_size // accelerator.num_processes)):
+    size, device = max(1, config.microbatch_size // accelerator.num_processes), rollout.logprobs.device
+    for part in microbatches(own, rollout.prompts, rollout.responses, size, device):
         policy_part, value_part = _losses(learner, rollout, lesson, config, part, tokens, only_value=only_value)
         of_policy.append(policy_part)
         losses = [] if only_value else [policy_part.loss]
