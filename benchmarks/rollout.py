@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from models.configs import SamplingConfig
 from models.language.generation import generate
 from models.language.language_model import count_parameters
-from models.language.llama_decoding import FusedLlama
+from models.language.llama.weights import FusedLlama
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SIZES = {
@@ -80,7 +80,7 @@ def multiply(model: LlamaForCausalLM, rows: int, steps: int) -> None:
     """The decoding steps' multiplications by weights, and nothing else."""
     fused = FusedLlama.of(model)
     assert fused is not None
-    weights = [w for layer in fused.layers for w in layer if w.ndim == 2] + [model.lm_head.weight]
+    weights = [w for layer in fused.layers for w in layer] + [model.lm_head.weight]
     inputs = [torch.randn(rows, weight.shape[1], device=DEVICE) for weight in weights]
     for _ in range(steps):
         for states, weight in zip(inputs, weights, strict=True):

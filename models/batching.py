@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from models.randomness import generator
 
+CPU_PASS_TOKENS = 2048
+"""Most padded tokens that a model reads at once on a CPU: larger passes leave its caches, and more of what they read is padding."""
+
 
 def token_batches(lengths: Sequence[int], microbatch_tokens: int, counts: Sequence[int] | None = None) -> list[list[int]]:
     """Row numbers in batches of similar length whose padded size stays within the budget (a single larger row has its own).

@@ -15,7 +15,8 @@ from data_contracts.errors import RecipeError
 from models.configs import SamplingConfig
 from models.language.decoding import Decoding
 from models.language.language_model import LanguageModel, context_length, logprobs_of
-from models.language.llama_decoding import FusedLlama, LlamaDecoding
+from models.language.llama.decoding import LlamaDecoding
+from models.language.llama.weights import FusedLlama
 from models.language.text import pad_left
 from models.progress import Progress
 from models.randomness import uniforms
@@ -55,15 +56,15 @@ def generate(
     check_context(model, prompts, sampling)
     was_training = model.training
     model.eval()
-    fused = FusedLlama.of(model)
+    with torch.no_grad():
+        llama = FusedLlama.of(model, with_adapters=True)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: dict[int, Generation] = {}
     for start in range(0, len(order), sampling.batch_size):
         rows = order[start : start + sampling.batch_size]
         padded = pad_left([prompts[i] for i in rows], pad_id, model.device)
-        decoding = (
-            LlamaDecoding(model, padded, sampling.max_new_tokens, fused) if fused else Decoding(model, padded, sampling.max_new_tokens)
-        )
+        room = sampling.max_new_tokens
+        decoding = LlamaDecoding(llama, model.lm_head, padded, room) if llama else Decoding(model, padded, room)
         batch = _generate_batch(decoding, sampling, [seeds[i] for i in rows], eos_id)
         found.update(zip(rows, batch, strict=True))
         if progress is not None:
@@ -80,7 +81,7 @@ def sample_tokens(logits: Tensor, chances: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def _generate_batch(decoding: Decoding, sampling: SamplingConfig, seeds: Sequence[int], eos_id: int) -> list[Generation]:
+def _generate_batch(decoding: Decoding | LlamaDecoding, sampling: SamplingConfig, seeds: Sequence[int], eos_id: int) -> list[Generation]:
     """One batch, sampled token by token; `rows` are the places in the batch of the responses that still go on."""
     steps, logits = sampling.max_new_tokens, decoding.start()
     batch, device = len(seeds), logits.device

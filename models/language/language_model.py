@@ -12,6 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaFor
 
 from data_contracts.errors import InputError, RecipeError, examples
 from models.configs import PretrainConfig
+from models.language.llama.reading import states_at
+from models.language.llama.weights import FusedLlama
 from models.language.text import Padded, Tokenizer, pad_left, pad_right
 
 LanguageModel = Any
@@ -112,16 +114,9 @@ def response_batch(
 
 def response_logits(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
     """Logits at the sampling temperature of every response token, float32 (B, T, V); none are computed over the prompts."""
-    length = batch.responses.shape[1]
-    output = model(
-        input_ids=batch.padded.ids,
-        attention_mask=None if bool(batch.padded.mask.all()) else batch.padded.mask.long(),
-        position_ids=batch.padded.position_ids,
-        logits_to_keep=length + 1,
-        use_cache=False,
-    )
-    logits: Tensor = output.logits[:, :-1].float() / temperature
-    return logits
+    hidden = llama_states(model, batch) if type(model) is LlamaForCausalLM else None
+    logits: Tensor = _logits_by_library(model, batch) if hidden is None else model.lm_head(hidden)
+    return logits.float() / temperature
 
 
 def response_states(model: LanguageModel, batch: ResponseBatch, temperature: float) -> tuple[Tensor, Tensor]:
@@ -132,7 +127,31 @@ def response_states(model: LanguageModel, batch: ResponseBatch, temperature: flo
         logits = response_logits(model, batch, temperature)
     finally:
         watch.remove()
-    return logits, read[0][:, :-1]
+    return logits, read[0][:, : batch.responses.shape[1]]
+
+
+def llama_states(model: Any, batch: ResponseBatch) -> Tensor | None:
+    """The last hidden states (B, T, width) of a plain Llama in front of every response token; None of any other model."""
+    llama = FusedLlama.of(model)
+    if llama is None:
+        return None
+    lengths = batch.padded.mask.sum(1, keepdim=True)
+    places = torch.arange(batch.responses.shape[1], device=lengths.device) - 1
+    columns = lengths - batch.response_mask.sum(1, keepdim=True) + places
+    return states_at(llama, batch.padded, torch.minimum(columns, lengths - 1))
+
+
+def _logits_by_library(model: LanguageModel, batch: ResponseBatch) -> Tensor:
+    """Logits (B, T, V) of every response token by the model's own forward pass."""
+    output = model(
+        input_ids=batch.padded.ids,
+        attention_mask=None if bool(batch.padded.mask.all()) else batch.padded.mask.long(),
+        position_ids=batch.padded.position_ids,
+        logits_to_keep=batch.responses.shape[1] + 1,
+        use_cache=False,
+    )
+    logits: Tensor = output.logits[:, :-1]
+    return logits
 
 
 def logprobs_of(logits: Tensor, ids: Tensor) -> Tensor:

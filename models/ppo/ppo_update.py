@@ -1,5 +1,6 @@
 """One PPO update: from a rollout to rewards and advantages, and the epochs of minibatches that learn from them."""
 
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ from models.ppo.ppo_math import (
     value_loss,
 )
 from models.ppo.ptx import PretrainingMix
-from models.ppo.rollout import Rollout, by_length, microbatches
+from models.ppo.rollout import Rollout, by_length, microbatches, pass_tokens
 from models.ppo.trainees.learner import Learner
 from models.ppo.trainees.value_model import response_values
 from models.processes import own_share, total
@@ -149,7 +150,9 @@ def _step(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig,
     accelerator, tokens = learner.accelerator, sum(len(rollout.responses[i]) for i in rows)
     own = own_share(by_length(rows, rollout.prompts, rollout.responses), accelerator)
     of_policy, of_value = [], []
-    for part in microbatches(own, rollout.prompts, rollout.responses, max(1, config.microbatch_size // accelerator.num_processes)):
+    size = max(1, config.microbatch_size // accelerator.num_processes)
+    most = sys.maxsize if config.shard else pass_tokens(rollout.logprobs.device)  # sharded: as many passes in each process
+    for part in microbatches(own, rollout.prompts, rollout.responses, size, most):
         policy_part, value_part = _losses(learner, rollout, lesson, config, part, tokens, only_value=only_value)
         of_policy.append(policy_part)
         losses = [] if only_value else [policy_part.loss]

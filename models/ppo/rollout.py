@@ -3,6 +3,7 @@
 Shapes: B responses, T response tokens of the longest one.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from data_contracts.errors import StageError
+from models.batching import CPU_PASS_TOKENS
 from models.configs import SamplingConfig
 from models.language.generation import generate
 from models.language.language_model import LanguageModel, ResponseBatch, logprobs_of, response_batch, response_logprobs, response_states
@@ -197,7 +199,7 @@ def over_microbatches(
     """
     width = max(map(len, responses))
     whole = torch.empty(0)
-    for rows in microbatches(range(len(responses)), prompts, responses, size):
+    for rows in microbatches(range(len(responses)), prompts, responses, size, pass_tokens(device)):
         with torch.inference_mode():
             part = compute(response_batch([prompts[i] for i in rows], [responses[i] for i in rows], pad_id, device))
         if whole.numel() == 0:
@@ -206,10 +208,23 @@ def over_microbatches(
     return whole
 
 
-def microbatches(rows: Sequence[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], size: int) -> list[list[int]]:
-    """The rows in groups of at most `size`, those of similar length together."""
-    ordered = by_length(rows, prompts, responses)
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+def microbatches(
+    rows: Sequence[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], size: int, most_tokens: int = sys.maxsize
+) -> list[list[int]]:
+    """The rows in groups of at most `size` and so many padded tokens, those of similar length together."""
+    groups: list[list[int]] = []
+    for row in by_length(rows, prompts, responses):
+        longest = len(prompts[row]) + len(responses[row])
+        if groups and len(groups[-1]) < size and longest * (len(groups[-1]) + 1) <= most_tokens:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def pass_tokens(device: torch.device) -> int:
+    """Padded tokens that are read at once: on a CPU no more than its caches hold."""
+    return CPU_PASS_TOKENS if device.type == "cpu" else sys.maxsize
 
 
 def by_length(rows: Sequence[int], prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> list[int]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from data_contracts.texts import Message
-from models.batching import token_batches
+from models.batching import CPU_PASS_TOKENS, token_batches
 from models.configs import Combination
 from models.language.text import EncodedPair, Padded, Tokenizer, encode_pair, pad_right, pad_token
 from models.reward.ensemble import Scored, combine, disagreement
@@ -20,8 +20,6 @@ from models.reward.prefix_sharing import Packed, Row, pack, shared_rows
 
 MICROBATCH_TOKENS = 16384
 """Most padded tokens in one forward pass of scoring."""
-CPU_PASS_TOKENS = 2048
-"""Most padded tokens that a backbone reads at once on a CPU: larger passes leave its caches, and more of what they read is padding."""
 
 
 class RewardSettings(NamedTuple):

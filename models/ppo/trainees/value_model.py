@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from data_contracts.errors import RecipeError
-from models.language.language_model import LanguageModel, ResponseBatch
+from models.language.language_model import LanguageModel, ResponseBatch, llama_states
 from models.language.text import Tokenizer
 from models.policy_configs import PPOConfig
 from models.reward.reward_model import RewardModel, load_reward_model, new_reward_model
@@ -53,9 +53,10 @@ def load_value_model(config: PPOConfig, reward_model: Path, base_model: Path, to
 
 def response_values(model: RewardModel, batch: ResponseBatch) -> Tensor:
     """Value (B, T) of the state in front of each response token, 0 where there is none."""
-    length = batch.responses.shape[1]
-    values = model.scalar(model.hidden_states(batch.padded)[:, -length - 1 : -1])
-    return values.masked_fill(~batch.response_mask, 0.0)
+    hidden = None if model.learns_in_bfloat16 else llama_states(model.backbone, batch)
+    if hidden is None:
+        hidden = model.hidden_states(batch.padded)[:, -batch.responses.shape[1] - 1 : -1]
+    return model.scalar(hidden.to(model.dtype)).masked_fill(~batch.response_mask, 0.0)
 
 
 def _not_from_reward_model(why: str, where: Path) -> RecipeError:

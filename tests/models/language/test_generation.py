@@ -10,7 +10,8 @@ from models.configs import SamplingConfig
 from models.language.decoding import Decoding
 from models.language.generation import Generation, generate, sample_tokens
 from models.language.language_model import LanguageModel, load_language_model, response_batch, response_logprobs
-from models.language.llama_decoding import FusedLlama, LlamaDecoding
+from models.language.llama.decoding import LlamaDecoding
+from models.language.llama.weights import FusedLlama
 from models.language.text import decode_response, load_tokenizer, pad_left
 from models.randomness import derive_seed, uniforms
 
@@ -122,11 +123,11 @@ def test_no_prompts_no_responses(chat_model: Path) -> None:
 def test_the_fused_llama_gives_the_logits_of_the_library(name: str, request: pytest.FixtureRequest) -> None:
     """Padded rows, a row that leaves, and (stories) fewer key heads than query heads, in float64."""
     model = load_language_model(request.getfixturevalue(name)).double().eval()
-    fused, padded = FusedLlama.of(model), pad_left(PROMPTS, 0, "cpu")
-    assert fused is not None
-    ours, library = LlamaDecoding(model, padded, 4, fused), Decoding(model, padded, 4)
+    llama, padded = FusedLlama.of(model), pad_left(PROMPTS, 0, "cpu")
+    assert llama is not None
+    ours, library = LlamaDecoding(llama, model.lm_head, padded, 4), Decoding(model, padded, 4)
     with torch.inference_mode():
-        torch.testing.assert_close(ours.start(), library.start(), rtol=0, atol=0)
+        torch.testing.assert_close(ours.start(), library.start(), rtol=1e-5, atol=1e-6)
         for tokens in ([5, 6, 7, 8, 9], [9, 9, 9]):
             found, expected = (decoding.advance(torch.tensor(tokens)) for decoding in (ours, library))
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

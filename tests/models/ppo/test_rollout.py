@@ -4,15 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_contracts.errors import RecipeError, StageError
+from models.batching import CPU_PASS_TOKENS
 from models.configs import SamplingConfig
 from models.language.language_model import load_language_model
 from models.language.prompts import EncodedPrompts
 from models.language.text import load_tokenizer
 from models.ppo.ground import Ground
 from models.ppo.ppo_math import entropy
-from models.ppo.rollout import Rollout, collect_rollout
+from models.ppo.rollout import Rollout, collect_rollout, microbatches, pass_tokens
 from models.ppo.trainees.value_model import load_value_model
 from models.reward.reward_model import RewardModel, load_reward_model, new_reward_model
 from tests.models.learning import SAMPLING, ground_of, length_score, ppo_config, write_inputs
@@ -144,3 +147,13 @@ def test_no_prompt_is_no_batch(chat_model: Path) -> None:
     only = EncodedPrompts(ground.prompts.prompts, ground.prompts.ids, cut=0)
     rollout = collect_rollout(ground.actors, length_score, only, SAMPLING, seeds=[5], microbatch_size=4)
     assert rollout.response_mask.all()
+
+
+@given(lengths=st.lists(st.integers(1, 1500), min_size=1, max_size=30), size=st.integers(1, 9))
+def test_a_pass_on_a_cpu_has_few_rows_and_few_tokens(lengths: list[int], size: int) -> None:
+    prompts, responses = [[5]] * len(lengths), [[5] * length for length in lengths]
+    groups = microbatches(range(len(lengths)), prompts, responses, size, pass_tokens(torch.device("cpu")))
+    assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) <= size
+        assert len(group) == 1 or len(group) * (1 + max(lengths[row] for row in group)) <= CPU_PASS_TOKENS

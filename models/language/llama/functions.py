@@ -1,0 +1,102 @@
+"""The parts of a Llama's layer that cost more in passes over memory than in arithmetic, with their derivatives written by hand.
+
+Composed of the library's operations, a norm or a rotation passes over its tensor about ten times, forward and backward; here about four.
+Shapes: N tokens, D numbers of a head.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+from torch.autograd import Function
+
+
+def unit_rms(states: Tensor, epsilon: float) -> Tensor:
+    """States (N, width) over the root of their mean square: RMSNorm (Zhang and Sennrich, arXiv:1910.07467) without its weight."""
+    normed: Tensor = _apply(_UnitRMS, states, epsilon)
+    return normed
+
+
+def turned_heads(states: Tensor, weight: Tensor, turns: Tensor, heads: Sequence[int], turned: int) -> tuple[Tensor, ...]:
+    """Projections of states (N, width) by a weight (sum(heads)·D, width), one (N, n, D) per n of `heads`; the first `turned` are rotated.
+
+    A head's numbers are D/2 pairs; `turns` (N, 1, D/2) are the complex numbers that pairs, as complex numbers, are multiplied by:
+    rotary positions (Su et al., arXiv:2104.09864, equation 34).
+    """
+    parts: tuple[Tensor, ...] = _apply(_TurnedHeads, states, weight, turns, heads, turned)
+    return parts
+
+
+def gated(gate_up: Tensor) -> Tensor:
+    """silu(gate) · up, (N, inner), of both side by side (N, 2·inner): SwiGLU (Shazeer, arXiv:2002.05202)."""
+    product: Tensor = _apply(_Gated, gate_up)
+    return product
+
+
+def _apply(function: Any, *arguments: Any) -> Any:
+    """Call a function whose derivative autograd is told; torch gives `apply` no types."""
+    return function.apply(*arguments)
+
+
+class _UnitRMS(Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, epsilon: float) -> Tensor:
+        square = torch.linalg.vector_norm(states, dim=-1, keepdim=True).square_()
+        scale = square.div_(states.shape[-1]).add_(epsilon).rsqrt_()
+        normed: Tensor = states * scale
+        ctx.save_for_backward(normed, scale)
+        return normed
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """scale · (g − normed · mean(g · normed))"""
+        [grad], (normed, scale) = grads, ctx.saved_tensors
+        along = (grad * normed).mean(-1, keepdim=True)
+        return torch.addcmul(grad, normed, along, value=-1).mul_(scale), None
+
+
+class _TurnedHeads(Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, turns: Tensor, heads: Sequence[int], turned: int) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(states, weight, turns)
+        ctx.turned = turned
+        mixed = F.linear(states, weight).view(len(states), sum(heads), -1)
+        _turn(mixed[:, :turned], turns)
+        return torch.split(mixed, list(heads), 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        states, weight, turns = ctx.saved_tensors
+        mixed = torch.cat(grads, 1)
+        _turn(mixed[:, : ctx.turned], turns.conj())
+        flat = mixed.flatten(1)
+        return flat @ weight, flat.t() @ states, None, None, None
+
+
+class _Gated(Function):
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        gate, up = gate_up.chunk(2, -1)
+        share = torch.sigmoid(gate)
+        ctx.save_for_backward(gate_up, share)
+        return (gate * share).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        """silu = gate · share, and its derivative is share + silu · (1 − share)"""
+        [grad], (gate_up, share) = grads, ctx.saved_tensors
+        gate, up = gate_up.chunk(2, -1)
+        both = torch.empty_like(gate_up)
+        of_gate, of_up = both.chunk(2, -1)
+        silu = gate * share
+        torch.mul(grad, silu, out=of_up)
+        slope = (share + silu).addcmul_(silu, share, value=-1)
+        torch.mul(slope.mul_(up), grad, out=of_gate)
+        return both
+
+
+def _turn(heads: Tensor, turns: Tensor) -> None:
+    """Rotate heads (N, n, D) in place."""
+    torch.view_as_complex(heads.view(*heads.shape[:-1], -1, 2)).mul_(turns)
