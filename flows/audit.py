@@ -44,7 +44,7 @@ SUMMARY = {
         from nights order by night desc limit 5""",
     "longest stages, last night": """
         select stage, seconds, share_of_night as share, cpu_seconds as "CPU seconds", peak_memory / 1e6 as "peak MB"
-        from runs where night = (select max(night) from runs) and not reused order by seconds desc limit 5""",
+        from runs where night = (select max(night) from nights) and not reused order by seconds desc limit 5""",
     "data gate": """
         select rule, slice, verdict, value, low, high, threshold from data_gates where verdict not in ('pass', 'not judged')""",
     "gate": """
