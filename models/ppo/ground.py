@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from torch import nn
 
 from models.job import Job
 from models.language.generation import check_context
@@ -48,14 +49,20 @@ def set_up(job: Job[PPOConfig], accelerator: Accelerator) -> tuple[Policy, Learn
     config, base = job.config, job.input("base_model", "model")
     device = torch.device("cpu") if config.shard else accelerator.device  # none has room for a whole model that is to be sharded
     tokenizer = load_tokenizer(base)
-    policy = load_policy(config, base, device, job.input("start", "model") if "start" in job.inputs else base)
-    value = _value_of(job, policy, device)
-    rewards = load_rewards(config, _reward_model_of(job), device)
-    judge = load_reward_model(job.input("judge", "model"), device)
-    if config.shard:
-        reference = policy.reference if policy.adapters is None else None
-        for model in filter(None, (policy.model, reference, value, rewards.model, judge)):
+
+    def settle(*models: nn.Module | None) -> None:
+        """Shard models as soon as they are loaded, so that few are whole at a time in the machine's memory."""
+        for model in filter(None, models if config.shard else ()):
             shard(model, accelerator.device)
+
+    policy = load_policy(config, base, device, job.input("start", "model") if "start" in job.inputs else base)
+    settle(policy.model, policy.reference if policy.adapters is None else None)
+    value = _value_of(job, policy, device)
+    settle(value)
+    rewards = load_rewards(config, _reward_model_of(job), device)
+    settle(rewards.model)
+    judge = load_reward_model(job.input("judge", "model"), device)
+    settle(judge)
     learner = new_learner(policy.model, value, config, accelerator, pad_token(tokenizer))
     longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")
     validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
