@@ -9,7 +9,7 @@ run: .venv/.ready
 	$(BIN)/overnight run $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations=15 -m "slow or flow"
+	$(BIN)/python -m pytest -n 3 --dist loadfile --durations=15 -m "slow or flow"
 
 check: .venv/.ready-dev
 	$(BIN)/ruff format --check .
