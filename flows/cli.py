@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from data_contracts.errors import FREE_SPACE, OvernightError, is_disk_full
+from data_contracts.errors import FREE_SPACE, OvernightError, StorageError, is_disk_full
 from flows.commands import feedback, metrics, models, night, reading, request, retention, service, simulate, versions
 from flows.commands.common import FAILURE, INTERRUPTED, USER_ERROR, home_options
 
@@ -39,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return INTERRUPTED
         if not is_disk_full(error):
             raise
-        print(f"overnight: the disk is full → {FREE_SPACE} and run again; finished stages are kept", file=sys.stderr)
+        full = StorageError(
+            "the disk is full", where=str(getattr(options, "home", "")), remedy=f"{FREE_SPACE} and run again; finished stages are kept"
+        )
+        print(f"overnight: {full}", file=sys.stderr)
         return USER_ERROR
 
 

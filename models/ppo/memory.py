@@ -19,6 +19,7 @@ from models.jobs import JOBS
 from models.language.language_model import count_parameters
 from models.policy_configs import PPOConfig
 from models.ppo.ground import Ground
+from models.ppo.rollout import pass_tokens
 from models.ppo.scoring import module_behind
 from models.ppo.trainees.learner import Learner
 from models.reward.reward_model import RewardModel
@@ -68,6 +69,8 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
     rows = max(1, config.microbatch_size // config.processes)
     longest = max(map(len, ground.prompts.ids)) + config.sampling.max_new_tokens
     policy, value, models = ground.actors.policy, ground.actors.value, _models(ground)
+    if not config.shard:
+        rows = min(rows, max(1, pass_tokens(policy.device) // longest))
     activations = rows * bytes_of_pass(policy.config, longest, config.sampling.max_new_tokens)
     if isinstance(value, RewardModel):
         activations += rows * bytes_of_pass(value.backbone.config, longest, 0)

@@ -98,7 +98,7 @@ LARGE = (
     "policy={updates=1, rollout_batch_size=2048, minibatch_size=2048, microbatch_size=2048, epochs=1, validation_prompts=0, "
     "sampling={max_new_tokens=16}}",
 )
-"""A policy of which one pass takes hundreds of megabytes, many times what the rest of the tiny world does."""
+"""A policy whose keys and values take tens of megabytes, many times what the rest of the tiny world does."""
 
 
 def test_a_policy_that_needs_more_memory_than_there_is_says_how_much_and_what_to_lower(unbroken: tuple[Path, str], tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ def about_to_learn(home: Home) -> list[int]:
 
 
 def limit_memory(pid: int) -> None:
-    """Leave a process 64 MiB more than it has."""
+    """Leave a process 8 MiB more than it has."""
     has = int(Path("/proc", str(pid), "statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.prlimit(pid, resource.RLIMIT_AS, (has + 64 * MIB, has + 64 * MIB))
+    resource.prlimit(pid, resource.RLIMIT_AS, (has + 8 * MIB, has + 8 * MIB))
 
 
 def last_record(home: Home) -> dict[str, Any]:

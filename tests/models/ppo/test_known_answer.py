@@ -96,7 +96,7 @@ def trained(model: Path, work: Path, **changes: object) -> tuple[Answer, torch.n
 def test_the_best_policy_under_the_price_of_kl_is_come_near(changes: dict[str, object], chat_model: Path, tmp_path: Path) -> None:
     answer, policy = trained(chat_model, tmp_path, **changes)
     before = answer.objective(answer.reference)
-    assert before + 0.75 * (answer.best - before) < answer.objective(policy) < answer.best
+    assert before + 0.7 * (answer.best - before) < answer.objective(policy) < answer.best
 
 
 @pytest.mark.slow
