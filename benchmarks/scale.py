@@ -80,14 +80,16 @@ def memory_of(config: LlamaConfig, weights: int, ppo: PPOConfig, tokens: int) ->
     learns = 0 if ppo.lora else weights * len(learning)
     rows = max(1, ppo.microbatch_size // ppo.processes)
     response = ppo.sampling.max_new_tokens
-    passes = bytes_of_pass(config, tokens, response) + (bytes_of_pass(config, tokens, 0) if "value" in learning else 0)
+    passes = bytes_of_pass(config, tokens, response, ppo.precision) + (
+        bytes_of_pass(config, tokens, 0, ppo.precision) if "value" in learning else 0
+    )
     return Estimate(
         weights=dict.fromkeys((*learning, *frozen), FLOAT * weights),
         gradients=FLOAT * learns,
         optimizers=ADAM * FLOAT * learns,
         best=FLOAT * whole if learns else 0,
         activations=rows * passes,
-        cache=min(ppo.sampling.batch_size, -(-ppo.rollout_batch_size // ppo.processes)) * bytes_of_cache(config, tokens),
+        cache=min(ppo.sampling.batch_size, -(-ppo.rollout_batch_size // ppo.processes)) * bytes_of_cache(config, tokens, ppo.precision),
         gathered=FLOAT * whole if ppo.shard else 0,
     )
 

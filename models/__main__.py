@@ -129,6 +129,8 @@ def _settle_torch() -> None:
     elif (ranks := int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) > torch.cuda.device_count():
         raise RecipeError(f"{ranks} processes need a GPU each, and there are {torch.cuda.device_count()}", remedy="lower `processes`")
     torch.use_deterministic_algorithms(True)
+    # Another pass over every new tensor, and no result depends on it.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 
 

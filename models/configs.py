@@ -11,6 +11,7 @@ Likelihood = Literal["bradley_terry", "rao_kupper", "davidson"]
 Labels = Literal["soft", "hard"]
 Together = Literal["rankings", "prompts"]
 Combination = Literal["mean", "worst_case", "uncertainty_weighted"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class LearningConfig(BaseModel):
@@ -113,7 +114,7 @@ class RewardModelConfig(LearningConfig):
     gradient_checkpointing: bool = Field(
         default=False, description="keep only each layer's input for the backward pass and compute the rest again: less memory, more time"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         default="float32",
         description="what the backbone computes in while it learns; weights, heads, losses and all scoring stay float32. `bfloat16` is for "
         "GPUs: on a CPU it is many times slower",

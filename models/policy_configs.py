@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from models.configs import Labels, LearningConfig, LoRAConfig, SamplingConfig
+from models.configs import Labels, LearningConfig, LoRAConfig, Precision, SamplingConfig
 from models.reward_terms import RewardModelTerm, RewardTerm
 
 MissingEnd = Literal["subtract", "replace"]
@@ -99,6 +99,11 @@ class PPOConfig(LearningConfig):
     )
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how rollouts are sampled")
     updates: int = Field(default=100, ge=1, description="rollouts, each followed by its PPO epochs")
+    precision: Precision = Field(
+        default="float32",
+        description="what policy, reference and value model compute in, sampling included; weights, losses and all scoring stay float32. "
+        "`bfloat16` is for GPUs: on a CPU it is many times slower",
+    )
     processes: int = Field(default=1, ge=1, description="processes that train together, each on a GPU of its own where there are GPUs")
     shard: bool = Field(
         default=False,

@@ -15,6 +15,7 @@ from data_contracts.errors import RecipeError
 from models.configs import SamplingConfig
 from models.language.decoding import Decoding
 from models.language.language_model import LanguageModel, context_length, logprobs_of
+from models.language.llama.captured import CapturedDecoding
 from models.language.llama.decoding import LlamaDecoding
 from models.language.llama.weights import FusedLlama
 from models.language.text import pad_left
@@ -58,13 +59,14 @@ def generate(
     model.eval()
     with torch.no_grad():
         llama = FusedLlama.of(model, with_adapters=True)
+    fast = CapturedDecoding if model.device.type == "cuda" else LlamaDecoding
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     found: dict[int, Generation] = {}
     for start in range(0, len(order), sampling.batch_size):
         rows = order[start : start + sampling.batch_size]
         padded = pad_left([prompts[i] for i in rows], pad_id, model.device)
         room = sampling.max_new_tokens
-        decoding = LlamaDecoding(llama, model.lm_head, padded, room) if llama else Decoding(model, padded, room)
+        decoding = fast(llama, model.lm_head.weight, padded, room) if llama else Decoding(model, padded, room)
         batch = _generate_batch(decoding, sampling, [seeds[i] for i in rows], eos_id)
         found.update(zip(rows, batch, strict=True))
         if progress is not None:

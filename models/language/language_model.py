@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ def response_logits(model: LanguageModel, batch: ResponseBatch, temperature: flo
     """Logits at the sampling temperature of every response token, float32 (B, T, V); none are computed over the prompts."""
     hidden = llama_states(model, batch) if type(model) is LlamaForCausalLM else None
     logits: Tensor = _logits_by_library(model, batch) if hidden is None else model.lm_head(hidden)
-    return logits.float() / temperature
+    return logits.float() if temperature == 1 else logits.float() / temperature
 
 
 def response_states(model: LanguageModel, batch: ResponseBatch, temperature: float) -> tuple[Tensor, Tensor]:
@@ -138,7 +139,8 @@ def llama_states(model: Any, batch: ResponseBatch) -> Tensor | None:
     lengths = batch.padded.mask.sum(1, keepdim=True)
     places = torch.arange(batch.responses.shape[1], device=lengths.device) - 1
     columns = lengths - batch.response_mask.sum(1, keepdim=True) + places
-    return states_at(llama, batch.padded, torch.minimum(columns, lengths - 1))
+    with torch.autocast(lengths.device.type, enabled=False):  # the fused weights are in its type already
+        return states_at(llama, batch.padded, torch.minimum(columns, lengths - 1))
 
 
 def _logits_by_library(model: LanguageModel, batch: ResponseBatch) -> Tensor:
@@ -155,8 +157,8 @@ def _logits_by_library(model: LanguageModel, batch: ResponseBatch) -> Tensor:
 
 
 def logprobs_of(logits: Tensor, ids: Tensor) -> Tensor:
-    """Log of the probability that logits (..., V) give to ids (...), without a second tensor of the logits' size."""
-    return logits.gather(-1, ids[..., None]).squeeze(-1) - logits.logsumexp(-1)
+    """Log of the probability that logits (..., V) give to ids (...)."""
+    return -F.cross_entropy(logits.flatten(0, -2), ids.flatten(), reduction="none").view(ids.shape)
 
 
 def response_logprobs(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:

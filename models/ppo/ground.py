@@ -21,6 +21,7 @@ from models.ppo.scoring import Scorer
 from models.ppo.trainees.learner import Learner, new_learner
 from models.ppo.trainees.policy_model import Policy, load_policy
 from models.ppo.trainees.value_model import ValueHead, load_value_model
+from models.precision import check_precision
 from models.reward.reward_model import RewardModel, load_reward_model
 from models.sharding import shard
 
@@ -49,6 +50,7 @@ def set_up(job: Job[PPOConfig], accelerator: Accelerator) -> tuple[Policy, Learn
     config, base = job.config, job.input("base_model", "model")
     device = torch.device("cpu") if config.shard else accelerator.device  # none has room for a whole model that is to be sharded
     tokenizer = load_tokenizer(base)
+    check_precision(config.precision, accelerator.device, "policy.precision")
 
     def settle(*models: nn.Module | None) -> None:
         """Shard models as soon as they are loaded, so that few are whole at a time in the machine's memory."""
@@ -69,7 +71,7 @@ def set_up(job: Job[PPOConfig], accelerator: Accelerator) -> tuple[Policy, Learn
     train, own = load_prompts(path, "train"), load_own_prompts(job, tokenizer)
     mix = load_mix(job, tokenizer)
     ground = Ground(
-        actors=Actors(policy.model, policy.reference, value, tokenizer),
+        actors=Actors(policy.model, policy.reference, value, tokenizer, config.precision),
         scorer=rewards,
         judge=judge.score,
         prompts=encode_prompts(tokenizer, [*train, *own.prompts], longest),

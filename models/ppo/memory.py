@@ -3,7 +3,8 @@
 Weights, gradients and optimizers are counted. What a forward pass leaves for the backward one is estimated: of each layer and token
 about 10 numbers per unit of the width and 4 per unit of the feed-forward layer (norms, projections, attention and gate of a Llama
 without an attention matrix), and of each response token about 4 per entry of the vocabulary (logits, the same by the temperature, and
-the gradients of both). Everything is float32. Of sharded models a process holds a share, and the whole of one at a time.
+the gradients of both). Weights, gradients, optimizers and logits are float32, and the rest is of the policy's precision. Of sharded
+models a process holds a share, and the whole of one at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from data_contracts.errors import StageError, is_out_of_memory
+from models.configs import Precision
 from models.jobs import JOBS
 from models.language.language_model import count_parameters
 from models.policy_configs import PPOConfig
@@ -28,6 +30,8 @@ from models.sizes import readable
 
 FLOAT = 4
 """Bytes of a number."""
+BYTES: dict[Precision, int] = {"float32": FLOAT, "bfloat16": 2}
+"""Bytes of a number that a forward pass computes, but for logits."""
 ADAM = 2
 """Numbers that the optimizer keeps of each one that learns."""
 PER_WIDTH, PER_FEED_FORWARD, PER_WORD = 10, 4, 4
@@ -71,9 +75,9 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
     policy, value, models = ground.actors.policy, ground.actors.value, _models(ground)
     if not config.shard:
         rows = min(rows, max(1, pass_tokens(policy.device) // longest))
-    activations = rows * bytes_of_pass(policy.config, longest, config.sampling.max_new_tokens)
+    activations = rows * bytes_of_pass(policy.config, longest, config.sampling.max_new_tokens, config.precision)
     if isinstance(value, RewardModel):
-        activations += rows * bytes_of_pass(value.backbone.config, longest, 0)
+        activations += rows * bytes_of_pass(value.backbone.config, longest, 0, config.precision)
     sampled = min(config.sampling.batch_size, -(-config.rollout_batch_size // config.processes))
     return Estimate(
         weights={name: FLOAT * _held(model.parameters()) for name, model in models.items()},
@@ -81,7 +85,7 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
         optimizers=ADAM * FLOAT * learns,
         best=FLOAT * sum(p.numel() for p in policy.parameters() if p.requires_grad) if ground.validation else 0,
         activations=activations,
-        cache=sampled * bytes_of_cache(policy.config, longest),
+        cache=sampled * bytes_of_cache(policy.config, longest, config.precision),
         gathered=FLOAT * max(count_parameters(model) for model in models.values()) if config.shard else 0,
     )
 
@@ -115,20 +119,20 @@ def _held(parameters: Iterable[nn.Parameter]) -> int:
     return sum({id(parameter): held(parameter) for parameter in parameters}.values())
 
 
-def bytes_of_pass(config: Any, tokens: int, response_tokens: int) -> int:
+def bytes_of_pass(config: Any, tokens: int, response_tokens: int, precision: Precision) -> int:
     """Bytes that a pass over one sequence leaves for its backward pass, with logits over its response."""
     feed_forward = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     hidden: int = tokens * config.num_hidden_layers * (PER_WIDTH * config.hidden_size + PER_FEED_FORWARD * feed_forward)
     logits: int = PER_WORD * response_tokens * config.vocab_size
-    return FLOAT * (hidden + logits)
+    return BYTES[precision] * hidden + FLOAT * logits
 
 
-def bytes_of_cache(config: Any, tokens: int) -> int:
+def bytes_of_cache(config: Any, tokens: int, precision: Precision) -> int:
     """Bytes of the keys and values of one sequence."""
     heads = config.num_attention_heads
     kv_heads, size = getattr(config, "num_key_value_heads", None) or heads, getattr(config, "head_dim", None) or config.hidden_size // heads
     numbers: int = 2 * tokens * config.num_hidden_layers * kv_heads * size
-    return FLOAT * numbers
+    return BYTES[precision] * numbers
 
 
 def _there_is(device: torch.device) -> int:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,7 @@ from models.ppo.ptx import PretrainingMix
 from models.ppo.rollout import Rollout, by_length, microbatches, pass_tokens
 from models.ppo.trainees.learner import Learner
 from models.ppo.trainees.value_model import response_values
+from models.precision import computing_in
 from models.processes import own_share, total
 from models.randomness import generator
 
@@ -198,8 +200,10 @@ def _losses(
     def own(whole: Tensor) -> Tensor:
         return whole[rows, :width]
 
+    computing = partial(computing_in, config.precision, mask.device)
     with torch.set_grad_enabled(not only_value):
-        logits, hidden = response_states(learner.policy.model, batch, config.sampling.temperature)
+        with computing():
+            logits, hidden = response_states(learner.policy.model, batch, config.sampling.temperature)
         logprobs, advantages = logprobs_of(logits, batch.responses).masked_fill(~mask, 0.0), own(lesson.normalized_advantages)
         of_policy = policy_loss(logprobs, own(rollout.logprobs), advantages, mask, clip_range=config.clip_range, token_count=tokens)
         if lesson.kl_loss_coef:
@@ -207,7 +211,8 @@ def _losses(
             of_policy = of_policy._replace(loss=of_policy.loss + lesson.kl_loss_coef * kl)
     if rollout.values is None or lesson.returns is None:
         return of_policy, None
-    values = _values(learner, batch, hidden)
+    with computing():
+        values = _values(learner, batch, hidden)
     old_values, returns = own(rollout.values), own(lesson.returns)
     return of_policy, value_loss(values, old_values, returns, mask, clip_range=config.value_clip_range, token_count=tokens)
 

@@ -5,12 +5,12 @@ LoRA's matrices are added into the backbone's weights as soon as training ends.
 
 from typing import Any
 
-import torch
 from torch import nn
 
 from data_contracts.errors import InputError
 from models.configs import RewardModelConfig
 from models.lora import add_lora
+from models.precision import check_precision
 from models.reward.reward_model import POOLER, RewardModel
 
 
@@ -25,10 +25,8 @@ class FineTuning:
             InputError: the backbone has no linear layers, or cannot compute activations again; or the GPU has no bfloat16.
         """
         self.model = model
+        check_precision(config.precision, model.device, "reward_model.precision")
         model.learns_in_bfloat16 = config.precision == "bfloat16"
-        if model.learns_in_bfloat16 and model.device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-            remedy = "set reward_model.precision = 'float32'"
-            raise InputError("the GPU does not compute in bfloat16", where=torch.cuda.get_device_name(model.device), remedy=remedy)
         if config.freeze_backbone:
             model.backbone.requires_grad_(False)
         self._adapters = add_lora(model.backbone, config.lora, where="reward_model.lora", leave_out=_is_pooler) if config.lora else None

@@ -26,6 +26,7 @@ from data_contracts.errors import InputError
 from models.configs import Combination
 from models.language.language_model import context_length, load_pretrained
 from models.language.text import Padded, Tokenizer, end_token, flush_left, load_tokenizer
+from models.precision import computing_in
 from models.reward.prefix_sharing import Packed, can_share
 from models.reward.scoring import RewardSettings, Scoring
 
@@ -86,13 +87,15 @@ class RewardModel(Scoring):
 
     def _read(self, ids: Tensor, arguments: dict[str, Any]) -> Tensor:
         """The backbone's last hidden states (B, L, width) of tokens (B, L)."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.learns_in_bfloat16 and self.training):
+        learns = self.learns_in_bfloat16 and self.training
+        with computing_in("bfloat16" if learns else "float32", self.device):
             hidden: Tensor = self.backbone(input_ids=ids, **arguments).last_hidden_state
         return hidden
 
     def member_scores(self, hidden: Tensor) -> Tensor:
         """What hidden states (…, width) score with each member, (…, K)."""
-        scores: Tensor = self.gain * self.head(hidden) + self.bias
+        with torch.autocast(self.device.type, enabled=False):  # also where a value model computes in bfloat16
+            scores: Tensor = self.gain * self.head(hidden) + self.bias
         return scores
 
     def scalar(self, hidden: Tensor) -> Tensor:

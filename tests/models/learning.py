@@ -56,7 +56,7 @@ def ground_of(model: Path, config: PPOConfig, scorer: Scorer, *, prompts: int = 
         value = ValueHead(policy.model) if config.value == "shared" else load_value_model(config, model, model, tokenizer, device)
     learner = new_learner(policy.model, value, config, Accelerator(cpu=True), pad_token(tokenizer))
     encoded = encode_prompts(tokenizer, some_prompts(prompts), config.sampling.max_prompt_tokens)
-    actors = Actors(policy.model, policy.reference, value, tokenizer)
+    actors = Actors(policy.model, policy.reference, value, tokenizer, config.precision)
     return learner, Ground(actors, scorer, scorer, encoded, encoded if config.validation_prompts else None)
 
 

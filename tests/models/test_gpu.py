@@ -44,8 +44,8 @@ def test_samples_are_the_same_and_so_are_their_logprobs(chat_model: Path) -> Non
         torch.testing.assert_close(torch.tensor(one.logprobs), torch.tensor(other.logprobs), **CLOSE)
 
 
-def test_the_jobs_train_there(tmp_path: Path, chat_model: Path) -> None:
-    """Each in a process of its own, which takes the GPU; PPO compares the sampler's log-probabilities with its own in every update."""
+def test_a_reward_model_trains_there(tmp_path: Path, chat_model: Path) -> None:
+    """In a process of its own, which takes the GPU."""
     rewards = tmp_path / "rewards"
     rewards.mkdir()
     rows = test_train_reward_model.planted_rows(240)
@@ -53,7 +53,11 @@ def test_the_jobs_train_there(tmp_path: Path, chat_model: Path) -> None:
     assert start("train_reward_model", job, tmp_path).wait(300) == 0
     assert json.loads((job.output / "evaluation.json").read_text())["test"]["accuracy"] > 0.95
 
-    config = learning.ppo_config(updates=4, validation_every=2)
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_policy_trains_there(precision: str, tmp_path: Path, chat_model: Path) -> None:
+    """PPO compares the sampler's log-probabilities with its own in every update."""
+    config = learning.ppo_config(updates=4, validation_every=2, precision=precision)
     policy = learning.make_job(tmp_path / "policy", config, learning.write_inputs(tmp_path, chat_model))
     assert start("train_policy", policy, tmp_path).wait(300) == 0
     metrics = [json.loads(line) for line in (policy.output / "metrics.jsonl").read_text().splitlines()]

@@ -4,7 +4,7 @@ Shapes: B rows, P tokens of the longest prompt, D numbers of a head.
 """
 
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.language.llama.weights import FusedLlama
 from models.language.text import Padded
@@ -13,9 +13,9 @@ from models.language.text import Padded
 class LlamaDecoding:
     """The state of a batch that is sampled: keys and values with room for the responses, and what of them is padding."""
 
-    def __init__(self, llama: FusedLlama, head: nn.Module, prompts: Padded, room: int) -> None:
-        """`head` gives logits (V) of what it reads (width)."""
-        self._llama, self._head, self._prompts = llama, head, prompts
+    def __init__(self, llama: FusedLlama, head: Tensor, prompts: Padded, room: int) -> None:
+        """`head` is the matrix (V, width) that gives logits."""
+        self._llama, self._head, self._prompts = llama, head.to(llama.layers[0].down.dtype), prompts
         size, (_, kv_heads) = llama.backbone.config.head_dim, llama.heads
         shape = (len(llama.layers), 2, len(prompts.ids), kv_heads, prompts.ids.shape[1] + room, size)
         self._cache = [tuple(layer) for layer in llama.layers[0].down.new_empty(shape)]
@@ -56,8 +56,11 @@ class LlamaDecoding:
 
             states = self._llama.through(layer, states, turns, attend)
         self._filled += ids.shape[1]
-        logits: Tensor = self._head(self._llama.last_normed(states.view(*ids.shape, -1)[:, -1]))
-        return logits.float()
+        return self._logits(states.view(*ids.shape, -1)[:, -1])
+
+    def _logits(self, states: Tensor) -> Tensor:
+        """Logits (B, V) of the states (B, width) behind the last layer."""
+        return F.linear(self._llama.last_normed(states).to(self._head.dtype), self._head).float()
 
     def _attended(self, cache: tuple[Tensor, ...], queries: Tensor, keys: Tensor, values: Tensor, *, mask: Tensor | None) -> Tensor:
         """What queries (B, heads, t, D) read, (B·t, heads · D), once their own keys and values are in the cache."""

@@ -34,13 +34,17 @@ class FusedLlama(NamedTuple):
     def of(cls, model: Any, *, with_adapters: bool = False) -> Self | None:
         """The weights of a Llama, with a head or without; None where it is no plain one and must take the general path.
 
+        Under autocast they are in its type, and so is all that is computed with them; what leaves the last norm is in the weights' own.
+
         Args:
             with_adapters: whether matrices of LoRA are added to those beside which they stand, or make a Llama no plain one.
         """
         backbone = model.model if type(model) is LlamaForCausalLM else model
         if not _is_plain(backbone, with_adapters):
             return None
-        return cls(backbone, [_fuse(layer, backbone.config.head_dim) for layer in backbone.layers])
+        device = backbone.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else backbone.dtype
+        return cls(backbone, [_fuse(layer, backbone.config.head_dim, dtype) for layer in backbone.layers])
 
     @property
     def heads(self) -> tuple[int, int]:
@@ -50,12 +54,11 @@ class FusedLlama(NamedTuple):
     def embedded(self, ids: Tensor) -> Tensor:
         """What the first layer reads of tokens (N,), (N, width)."""
         states: Tensor = self.backbone.embed_tokens(ids)
-        return states
+        return states.to(self.layers[0].down.dtype)
 
     def turns(self, position_ids: Tensor) -> Tensor:
         """The rotations (N, 1, D/2) of positions (N,), as complex numbers; the library's rotary embedding has both halves alike."""
-        like = self.layers[0].down
-        cos, sin = self.backbone.rotary_emb(like, position_ids[None])
+        cos, sin = self.backbone.rotary_emb(self.backbone.norm.weight, position_ids[None])
         half = cos.shape[-1] // 2
         return torch.complex(cos[0, :, None, :half], sin[0, :, None, :half])
 
@@ -80,15 +83,16 @@ class FusedLlama(NamedTuple):
         return self.normed(states) * weight
 
 
-def _fuse(layer: Any, head_size: int) -> FusedLayer:
+def _fuse(layer: Any, head_size: int, dtype: torch.dtype) -> FusedLayer:
     attention, mlp = layer.self_attn, layer.mlp
     queries, keys = (_in_pairs(_weight(projection), head_size) for projection in (attention.q_proj, attention.k_proj))
-    return FusedLayer(
+    fused = FusedLayer(
         query_key_value=torch.cat([queries, keys, _weight(attention.v_proj)]) * layer.input_layernorm.weight,
         attention_out=_weight(attention.o_proj),
         gate_up=torch.cat([_weight(mlp.gate_proj), _weight(mlp.up_proj)]) * layer.post_attention_layernorm.weight,
         down=_weight(mlp.down_proj),
     )
+    return FusedLayer(*(weight.to(dtype) for weight in fused))
 
 
 def _in_pairs(weight: Tensor, head_size: int) -> Tensor:

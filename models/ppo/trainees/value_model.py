@@ -27,7 +27,8 @@ class ValueHead(nn.Module):
 
     def forward(self, hidden: Tensor, response_mask: Tensor) -> Tensor:
         """Values (B, T) of hidden states (B, T, width) in front of response tokens, 0 where there is none."""
-        values: Tensor = self.linear(hidden.float()).squeeze(-1)
+        with torch.autocast(hidden.device.type, enabled=False):
+            values: Tensor = self.linear(hidden.float()).squeeze(-1)
         return values.masked_fill(~response_mask, 0.0)
 
 

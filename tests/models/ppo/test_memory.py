@@ -8,11 +8,14 @@ import torch
 
 from data_contracts.errors import StageError
 from models.language.decoding import Decoding
+from models.language.llama.decoding import LlamaDecoding
+from models.language.llama.weights import FusedLlama
 from models.language.text import pad_left
 from models.ppo import train_policy
 from models.ppo.memory import Estimate, estimate, quoted_when_short
 from models.ppo.ppo_update import learn, make_lesson
 from models.ppo.rollout import collect_rollout
+from models.precision import computing_in
 from tests.models.learning import ground_of, length_score, make_job, ppo_config, write_inputs
 
 CPU = torch.device("cpu")
@@ -56,11 +59,22 @@ def test_activations_are_about_what_autograd_keeps(chat_model: Path, gpt2_model:
         assert 0.5 < found / sum(kept.values()) < 2.0
 
 
-def test_the_cache_is_what_decoding_holds(chat_model: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_cache_is_what_decoding_holds(precision: str, chat_model: Path) -> None:
+    config = ppo_config(rollout_batch_size=8, precision=precision)
+    learner, ground = ground_of(chat_model, config, length_score, prompts=8)
+    model, prompts, room = learner.policy.model, pad_left(ground.prompts.ids, 0), config.sampling.max_new_tokens
+    with computing_in(config.precision, CPU):
+        llama = FusedLlama.of(model)
+    assert llama is not None
+    held = sum(part.nbytes for layer in LlamaDecoding(llama, model.lm_head.weight, prompts, room)._cache for part in layer)
+    assert estimate(learner, ground, config).cache == held
+
+
+def test_the_cache_is_what_decoding_by_the_library_holds(chat_model: Path) -> None:
     config = ppo_config(rollout_batch_size=8)
     learner, ground = ground_of(chat_model, config, length_score, prompts=8)
-    prompts, room = pad_left(ground.prompts.ids, 0), config.sampling.max_new_tokens
-    decoding = Decoding(learner.policy.model, prompts, room)
+    decoding = Decoding(learner.policy.model, pad_left(ground.prompts.ids, 0), config.sampling.max_new_tokens)
     with torch.inference_mode():
         decoding.start()
     held = sum(layer._all_keys.nbytes + layer._all_values.nbytes for layer in decoding._cache.layers)
