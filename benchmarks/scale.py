@@ -14,7 +14,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from models.policy_configs import PPOConfig
-from models.ppo.memory import ADAM, FLOAT, Estimate, bytes_of_cache, bytes_of_pass
+from models.ppo.memory import ADAM, FLOAT, Estimate, bytes_of_cache, bytes_of_logits, bytes_of_pass
 from models.sizes import GIB
 
 SHAPES: Mapping[str, Mapping[str, int]] = {
@@ -79,16 +79,13 @@ def memory_of(config: LlamaConfig, weights: int, ppo: PPOConfig, tokens: int) ->
     learning = ("policy",) if ppo.value == "shared" else ("policy", "value")
     learns = 0 if ppo.lora else weights * len(learning)
     rows = max(1, ppo.microbatch_size // ppo.processes)
-    response = ppo.sampling.max_new_tokens
-    passes = bytes_of_pass(config, tokens, response, ppo.precision) + (
-        bytes_of_pass(config, tokens, 0, ppo.precision) if "value" in learning else 0
-    )
+    passes = bytes_of_pass(config, tokens, ppo.precision) * len(learning)
     return Estimate(
         weights=dict.fromkeys((*learning, *frozen), FLOAT * weights),
         gradients=FLOAT * learns,
         optimizers=ADAM * FLOAT * learns,
         best=FLOAT * whole if learns else 0,
-        activations=rows * passes,
+        activations=rows * passes + bytes_of_logits(config, rows * ppo.sampling.max_new_tokens, at_once=not ppo.lora),
         cache=min(ppo.sampling.batch_size, -(-ppo.rollout_batch_size // ppo.processes)) * bytes_of_cache(config, tokens, ppo.precision),
         gathered=FLOAT * whole if ppo.shard else 0,
     )

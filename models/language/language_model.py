@@ -1,6 +1,6 @@
 """Language models: made new, loaded and saved, and the logprobs that they give to responses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from data_contracts.errors import InputError, RecipeError, examples
@@ -17,6 +18,10 @@ from models.language.llama.reading import states_at
 from models.language.llama.weights import FusedLlama
 from models.language.text import Padded, Tokenizer, pad_left, pad_right
 
+LOGITS_AT_ONCE = 1 << 27
+"""Most logits of plain Llamas at a time: 512 MiB."""
+Say = Callable[[Tensor, Tensor], Tensor]
+"""What is made of logits (…, V) and the tokens (…) that followed."""
 LanguageModel = Any
 """A causal language model of the transformers library."""
 
@@ -115,20 +120,54 @@ def response_batch(
 
 def response_logits(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
     """Logits at the sampling temperature of every response token, float32 (B, T, V); none are computed over the prompts."""
-    hidden = llama_states(model, batch) if type(model) is LlamaForCausalLM else None
+    hidden = _plain_states(model, batch)
     logits: Tensor = _logits_by_library(model, batch) if hidden is None else model.lm_head(hidden)
-    return logits.float() if temperature == 1 else logits.float() / temperature
+    return _tempered(logits, temperature)
 
 
-def response_states(model: LanguageModel, batch: ResponseBatch, temperature: float) -> tuple[Tensor, Tensor]:
-    """The same logits, and the hidden states (B, T, width) that the model's head reads them from, in front of each response token."""
+def read_responses(model: LanguageModel, batch: ResponseBatch, temperature: float, say: Say) -> tuple[Tensor, Tensor]:
+    """What `say` says of every response token, (…, B, T), and what the model's head reads in front of each, (B, T, width)."""
+    hidden = _plain_states(model, batch)
+    if hidden is not None:
+        return _say_of(model, hidden, batch.responses, temperature, say), hidden
     read: list[Tensor] = []
     watch = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
     try:
-        logits = response_logits(model, batch, temperature)
+        logits = _logits_by_library(model, batch)
     finally:
         watch.remove()
-    return logits, read[0][:, : batch.responses.shape[1]]
+    return say(_tempered(logits, temperature), batch.responses), read[0][:, : batch.responses.shape[1]]
+
+
+def response_logprobs(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
+    """Log-probability of each response token at the sampling temperature, (B, T), 0 where there is none."""
+    hidden = _plain_states(model, batch)
+    if hidden is None:
+        logprobs = logprobs_of(_tempered(_logits_by_library(model, batch), temperature), batch.responses)
+    else:
+        logprobs = _say_of(model, hidden, batch.responses, temperature, logprobs_of)
+    return logprobs.masked_fill(~batch.response_mask, 0.0)
+
+
+def _say_of(llama: Any, hidden: Tensor, tokens: Tensor, temperature: float, say: Say) -> Tensor:
+    """What `say` says (…, B, T) of the tokens (B, T) behind hidden states (B, T, width).
+
+    No more than `LOGITS_AT_ONCE` stand in memory at a time: the others are computed when their turn comes, and again for the derivatives.
+    """
+
+    def read(states: Tensor, ids: Tensor) -> Tensor:
+        return say(_tempered(llama.lm_head(states), temperature), ids)
+
+    at_once = max(1, LOGITS_AT_ONCE // llama.config.vocab_size)
+    if tokens.numel() <= at_once:
+        return read(hidden, tokens)
+    parts = zip(torch.split(hidden.flatten(0, 1), at_once), torch.split(tokens.flatten(), at_once), strict=True)
+    said = torch.cat([checkpoint(read, *part, use_reentrant=False, preserve_rng_state=False) for part in parts], -1)
+    return said.view(*said.shape[:-1], *tokens.shape)
+
+
+def _plain_states(model: Any, batch: ResponseBatch) -> Tensor | None:
+    return llama_states(model, batch) if type(model) is LlamaForCausalLM else None
 
 
 def llama_states(model: Any, batch: ResponseBatch) -> Tensor | None:
@@ -156,15 +195,14 @@ def _logits_by_library(model: LanguageModel, batch: ResponseBatch) -> Tensor:
     return logits
 
 
+def _tempered(logits: Tensor, temperature: float) -> Tensor:
+    """Logits as float32, at a temperature."""
+    return logits.float() if temperature == 1 else logits.float() / temperature
+
+
 def logprobs_of(logits: Tensor, ids: Tensor) -> Tensor:
     """Log of the probability that logits (..., V) give to ids (...)."""
     return -F.cross_entropy(logits.flatten(0, -2), ids.flatten(), reduction="none").view(ids.shape)
-
-
-def response_logprobs(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
-    """Log-probability of each response token at the sampling temperature, (B, T), 0 where there is none."""
-    logprobs = logprobs_of(response_logits(model, batch, temperature), batch.responses)
-    return logprobs.masked_fill(~batch.response_mask, 0.0)
 
 
 def _switch_off_dropout(config: Any) -> None:

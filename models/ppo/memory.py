@@ -3,8 +3,8 @@
 Weights, gradients and optimizers are counted. What a forward pass leaves for the backward one is estimated: of each layer and token
 about 10 numbers per unit of the width and 4 per unit of the feed-forward layer (norms, projections, attention and gate of a Llama
 without an attention matrix), and of each response token about 4 per entry of the vocabulary (logits, the same by the temperature, and
-the gradients of both). Weights, gradients, optimizers and logits are float32, and the rest is of the policy's precision. Of sharded
-models a process holds a share, and the whole of one at a time.
+the gradients of both), of plain Llamas for no more logits than stand in memory at once. Weights, gradients, optimizers and logits are
+float32, and the rest is of the policy's precision. Of sharded models a process holds a share, and the whole of one at a time.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,8 @@ from torch import nn
 from data_contracts.errors import StageError, is_out_of_memory
 from models.configs import Precision
 from models.jobs import JOBS
-from models.language.language_model import count_parameters
+from models.language.language_model import LOGITS_AT_ONCE, count_parameters
+from models.language.llama.weights import is_plain_llama
 from models.policy_configs import PPOConfig
 from models.ppo.ground import Ground
 from models.ppo.rollout import pass_tokens
@@ -75,9 +76,10 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
     policy, value, models = ground.actors.policy, ground.actors.value, _models(ground)
     if not config.shard:
         rows = min(rows, max(1, pass_tokens(policy.device) // longest))
-    activations = rows * bytes_of_pass(policy.config, longest, config.sampling.max_new_tokens, config.precision)
+    activations = rows * bytes_of_pass(policy.config, longest, config.precision)
+    activations += bytes_of_logits(policy.config, rows * config.sampling.max_new_tokens, at_once=is_plain_llama(policy))
     if isinstance(value, RewardModel):
-        activations += rows * bytes_of_pass(value.backbone.config, longest, 0, config.precision)
+        activations += rows * bytes_of_pass(value.backbone.config, longest, config.precision)
     sampled = min(config.sampling.batch_size, -(-config.rollout_batch_size // config.processes))
     return Estimate(
         weights={name: FLOAT * _held(model.parameters()) for name, model in models.items()},
@@ -119,12 +121,17 @@ def _held(parameters: Iterable[nn.Parameter]) -> int:
     return sum({id(parameter): held(parameter) for parameter in parameters}.values())
 
 
-def bytes_of_pass(config: Any, tokens: int, response_tokens: int, precision: Precision) -> int:
-    """Bytes that a pass over one sequence leaves for its backward pass, with logits over its response."""
+def bytes_of_pass(config: Any, tokens: int, precision: Precision) -> int:
+    """Bytes that a pass over one sequence leaves for its backward pass, without logits."""
     feed_forward = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     hidden: int = tokens * config.num_hidden_layers * (PER_WIDTH * config.hidden_size + PER_FEED_FORWARD * feed_forward)
-    logits: int = PER_WORD * response_tokens * config.vocab_size
-    return BYTES[precision] * hidden + FLOAT * logits
+    return BYTES[precision] * hidden
+
+
+def bytes_of_logits(config: Any, response_tokens: int, *, at_once: bool) -> int:
+    """Bytes of the logits over response tokens with what they leave for the backward pass; `at_once` where there are so many at a time."""
+    logits: int = response_tokens * config.vocab_size
+    return FLOAT * PER_WORD * (min(logits, LOGITS_AT_ONCE) if at_once else logits)
 
 
 def bytes_of_cache(config: Any, tokens: int, precision: Precision) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data_contracts.errors import StageError
 from models.language.diversity import distinct_2, repetition
-from models.language.language_model import ResponseBatch, logprobs_of, response_batch, response_states
+from models.language.language_model import ResponseBatch, logprobs_of, read_responses, response_batch
 from models.metrics import finite
 from models.policy_configs import PPOConfig
 from models.ppo.group_advantages import group_normalised, leave_one_out, less_batch_mean
@@ -203,8 +203,8 @@ def _losses(
     computing = partial(computing_in, config.precision, mask.device)
     with torch.set_grad_enabled(not only_value):
         with computing():
-            logits, hidden = response_states(learner.policy.model, batch, config.sampling.temperature)
-        logprobs, advantages = logprobs_of(logits, batch.responses).masked_fill(~mask, 0.0), own(lesson.normalized_advantages)
+            said, hidden = read_responses(learner.policy.model, batch, config.sampling.temperature, logprobs_of)
+        logprobs, advantages = said.masked_fill(~mask, 0.0), own(lesson.normalized_advantages)
         of_policy = policy_loss(logprobs, own(rollout.logprobs), advantages, mask, clip_range=config.clip_range, token_count=tokens)
         if lesson.kl_loss_coef:
             kl = kl_loss(logprobs, own(rollout.ref_logprobs), mask, token_count=tokens)

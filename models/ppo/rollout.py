@@ -16,7 +16,7 @@ from data_contracts.errors import StageError
 from models.batching import CPU_PASS_TOKENS
 from models.configs import Precision, SamplingConfig
 from models.language.generation import generate
-from models.language.language_model import LanguageModel, ResponseBatch, logprobs_of, response_batch, response_logprobs, response_states
+from models.language.language_model import LanguageModel, ResponseBatch, logprobs_of, read_responses, response_batch, response_logprobs
 from models.language.prompts import EncodedPrompts
 from models.language.text import Tokenizer, decode_response, end_token, pad_token
 from models.ppo.ppo_math import entropy
@@ -246,11 +246,14 @@ def length_mask(responses: Sequence[Sequence[int]], device: torch.device) -> Ten
 
 def _policy_says(actors: Actors, batch: ResponseBatch, temperature: float) -> Tensor:
     """Logprobs and entropies of the response tokens, and values where a head on the policy's trunk gives them: (2 or 3, B, T)."""
-    logits, hidden = response_states(actors.policy, batch, temperature)
-    found = [logprobs_of(logits, batch.responses), entropy(logits)]
+    found, hidden = read_responses(actors.policy, batch, temperature, _logprobs_and_entropies)
     if isinstance(actors.value, ValueHead):
-        found.append(actors.value(hidden, batch.response_mask))
-    return torch.stack(found).masked_fill(~batch.response_mask, 0.0)
+        found = torch.cat([found, actors.value(hidden, batch.response_mask)[None]])
+    return found.masked_fill(~batch.response_mask, 0.0)
+
+
+def _logprobs_and_entropies(logits: Tensor, tokens: Tensor) -> Tensor:
+    return torch.stack([logprobs_of(logits, tokens), entropy(logits)])
 
 
 def _check_logprobs(rollout: Rollout, sampled: Sequence[Sequence[float]], precision: Precision) -> None:

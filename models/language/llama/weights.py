@@ -39,9 +39,9 @@ class FusedLlama(NamedTuple):
         Args:
             with_adapters: whether matrices of LoRA are added to those beside which they stand, or make a Llama no plain one.
         """
-        backbone = model.model if type(model) is LlamaForCausalLM else model
-        if not _is_plain(backbone, with_adapters):
+        if not is_plain_llama(model, with_adapters=with_adapters):
             return None
+        backbone = model.model if type(model) is LlamaForCausalLM else model
         device = backbone.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else backbone.dtype
         return cls(backbone, [_fuse(layer, backbone.config.head_dim, dtype) for layer in backbone.layers])
@@ -108,8 +108,9 @@ def _weight(projection: Any) -> Tensor:
     return weight
 
 
-def _is_plain(backbone: Any, with_adapters: bool) -> bool:
+def is_plain_llama(model: Any, *, with_adapters: bool = False) -> bool:
     """A Llama in float32 or float64 whose projections are plain linear maps without bias, and which is to keep all that it computes."""
+    backbone = model.model if type(model) is LlamaForCausalLM else model
     if type(backbone) is not LlamaModel or backbone.config.hidden_act != "silu" or backbone.dtype not in (torch.float32, torch.float64):
         return False
     if any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules()):

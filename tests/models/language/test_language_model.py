@@ -51,6 +51,25 @@ def test_logits_are_those_of_responses_only(chat_model: Path) -> None:
     assert response_logits(model, batch, 1.0).shape == (2, 3, model.config.vocab_size)
 
 
+@pytest.mark.parametrize("at_once", [1, 300, 1200, 1 << 20])
+def test_logprobs_and_derivatives_are_the_same_however_many_logits_stand_at_once(
+    chat_model: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no logits are kept for the backward pass where fewer are allowed than there are."""
+    model, batch = load_language_model(chat_model).double(), response_batch(random_rows(0, 6, 12), random_rows(1, 6, 9), pad_id=0)
+    logits = response_logits(model, batch, 0.7)
+    expected = logits.log_softmax(-1).gather(-1, batch.responses[..., None])[..., 0] * batch.response_mask
+    weights, widths = torch.randn(expected.shape), set()
+    exact = torch.autograd.grad((expected * weights).sum(), list(model.parameters()))
+    monkeypatch.setattr("models.language.language_model.LOGITS_AT_ONCE", at_once)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: (widths.add(tensor.shape[-1:]), tensor)[1], lambda tensor: tensor):
+        found = response_logprobs(model, batch, 0.7)
+    torch.testing.assert_close(found, expected)
+    for one, other in zip(torch.autograd.grad((found * weights).sum(), list(model.parameters())), exact, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert (logits.shape[-1:] in widths) == (at_once >= logits.numel())
+
+
 def test_whatever_the_padding_holds_changes_nothing(chat_model: Path) -> None:
     model = load_language_model(chat_model)
     prompts, responses = random_rows(2, 5, 10), random_rows(3, 5, 10)
