@@ -50,8 +50,8 @@ WHOLE = {
     "score_length_excess": "correlation within prompts of the score with the length of many responses of the base model, less the held-out "
     "judge's: what the reward model likes of length and the judge does not",
     "score_repetition_excess": "the same of repetition",
-    "score_phrase_excess": "the same of phrases whose use rose, in standard deviations per presence: the one most surely above 0, its "
-    "interval widened for their number",
+    "score_phrase_excess": "the same of phrases whose use rose, in standard deviations per presence, and beyond twice of what the judge "
+    "likes of it: the one most surely above 0, its interval widened for their number",
     "score_judge_slope": "how far the score rises with the held-out judge's within prompts, of the same responses, in standard deviations "
     "of each over all prompts: over all their correlation, and near 0 in a slice of which the score knows nothing; also by slice",
     "reward_model_accuracy": "accuracy of tonight's reward model on the preferences of the split, where it is compared with the champion's",

@@ -111,12 +111,14 @@ SCORE_FEATURE = RecordKind(
         Column(
             "excess",
             FLOAT,
-            "the one less the other: what the reward model likes of it and the judge does not; of a phrase as the difference of slopes, in "
-            "standard deviations of the scores within prompts per presence",
+            "the one less the other: what the reward model likes of it and the judge does not; of a phrase as slopes, in standard "
+            "deviations of the scores within prompts per presence, less twice the judge's where that is above 0",
         ),
         Column("low", FLOAT, "lower end of the excess's 95 % interval over prompts, of phrases widened for their number", nullable=True),
         Column("high", FLOAT, "upper end of the interval", nullable=True),
-        Column("gain_explained", FLOAT, "the excess in score per unit of the feature, times its rise: score that the judge does not see"),
+        Column(
+            "gain_explained", FLOAT, "the difference of the slopes in score per unit, times the rise: score that the judge does not see"
+        ),
         Column("n", INT, "prompts whose responses differ in it"),
     ),
 )

@@ -3,9 +3,10 @@
 Told from many responses of the base model to each prompt, so it does not depend on how far the policy went. Within prompts, that is
 with every prompt's mean taken out, a feature's **excess** is its correlation with the score less its correlation with the judge's
 score: what the reward model likes of it and the judge does not, in standard deviations of either score per one of the feature. Of a
-phrase it is per presence, since the correlation with what is rare is small however much it is liked. What the policy then gains by a
-feature is the excess as a slope, in score per unit, times its rise from the base model to the policy (a term of Oaxaca's decomposition,
-1973).
+phrase it is per presence, since the correlation with what is rare is small however much it is liked; and of a phrase that the judge likes
+too, it is what the score likes beyond twice of that: two reward models agree no better on what makes a good answer good. What the policy
+then gains by a feature is the difference of the two slopes, in score per unit, times its rise from the base model to the policy (a term
+of Oaxaca's decomposition, 1973).
 
 The features are the length, the repetition, and the phrases whose use rose most. Phrases are chosen on other responses than their excess
 is told from, and their intervals are widened for their number (Bonferroni). A judge that is noisier than the reward model correlates less
@@ -114,7 +115,7 @@ def measured(answers: BaseAnswers, feature: Feature, tested: int) -> ScoreFeatur
         "score": partial(_correlation, name="s"),
         "judge": partial(_correlation, name="j"),
         "slope": _slope,
-        "excess": _slope if feature.kind == PHRASE else _excess,
+        "excess": _beyond_twice if feature.kind == PHRASE else _excess,
     }
     found = estimates(sums, figures, _ids(answers))
     score, judge, slope, excess = (one.value for one in found.values())
@@ -144,8 +145,14 @@ def _excess(of: Sums) -> Floats:
 
 
 def _slope(of: Sums) -> Floats:
-    """The excess in standard deviations per unit of the feature."""
+    """The difference in standard deviations per unit of the feature."""
     found: Floats = _excess(of) * np.sqrt(of["n"] / of["ff"])
+    return found
+
+
+def _beyond_twice(of: Sums) -> Floats:
+    """The same, less once more what the judge likes, where it does."""
+    found: Floats = (_excess(of) - np.maximum(_correlation(of, "j"), 0)) * np.sqrt(of["n"] / of["ff"])
     return found
 
 

@@ -129,11 +129,11 @@ class GateConfig(StageConfig):
         default=0.8,
         ge=0,
         le=10,
-        description="how much more a phrase whose use rose may raise the score than the held-out judge's, in standard deviations of each "
-        "within prompts; it warns where the whole interval is above, and 10 does without",
+        description="how much a phrase whose use rose may raise the score beyond the held-out judge's, or beyond twice of that where the "
+        "judge likes it, in standard deviations of each within prompts; it warns where the whole interval is above, and 10 does without",
     )
     min_score_judge_slope: float = Field(
-        default=0.35,
+        default=0.25,
         ge=-10,
         le=1,
         description="how far the score must rise with the held-out judge's within the prompts of each slice, in standard deviations of "

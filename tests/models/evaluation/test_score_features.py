@@ -66,14 +66,21 @@ def test_the_excess_is_the_difference_of_numpys_correlations_within_prompts() ->
     assert own.n == P
 
 
-def test_the_excess_of_a_phrase_is_the_difference_of_standardised_slopes() -> None:
+@pytest.mark.parametrize(("liked", "times"), [(0.0, 1), (1.5, 2), (-1.5, 1)])
+def test_the_excess_of_a_phrase_is_the_difference_of_standardised_slopes_and_beyond_twice_what_the_judge_likes(
+    liked: float, times: int
+) -> None:
+    """Where the judge likes it not at all, or less than not at all, once."""
     found = world(0, phrase=2.0)
     values = np.array([[float("smart" in text) for text in row] for row in found.text])
+    found = found._replace(judge_score=found.judge_score + (liked - 0.2) * values)
     own = measured(found, Feature("phrase", "smart", values, 0.5), 1)
     assert own
     s, j, f = ((each - each.mean(1, keepdims=True)).ravel() for each in (found.score, found.judge_score, values))
-    assert own.excess == pytest.approx(linregress(f, s).slope / s.std() - linregress(f, j).slope / j.std())
-    assert own.gain_explained == pytest.approx(0.5 * own.excess * s.std())
+    of_score, of_judge = linregress(f, s).slope / s.std(), linregress(f, j).slope / j.std()
+    assert (of_judge > 0) == (times == 2)
+    assert own.excess == pytest.approx(of_score - times * of_judge)
+    assert own.gain_explained == pytest.approx(0.5 * (of_score - of_judge) * s.std())
 
 
 def test_the_interval_is_that_of_drawing_prompts_one_by_one() -> None:
