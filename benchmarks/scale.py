@@ -14,7 +14,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from models.policy_configs import PPOConfig
-from models.ppo.memory import ADAM, FLOAT, Estimate, bytes_of_cache, bytes_of_logits, bytes_of_pass
+from models.ppo.memory import ADAM, BYTES, FLOAT, Estimate, bytes_of_cache, bytes_of_logits, bytes_of_pass
 from models.sizes import GIB
 
 SHAPES: Mapping[str, Mapping[str, int]] = {
@@ -87,6 +87,7 @@ def memory_of(config: LlamaConfig, weights: int, ppo: PPOConfig, tokens: int) ->
         best=FLOAT * whole if learns else 0,
         activations=rows * passes + bytes_of_logits(config, rows * ppo.sampling.max_new_tokens, at_once=not ppo.lora),
         cache=min(ppo.sampling.batch_size, -(-ppo.rollout_batch_size // ppo.processes)) * bytes_of_cache(config, tokens, ppo.precision),
+        copies=0 if ppo.shard else BYTES[ppo.precision] * weights * len(learning),
         gathered=FLOAT * whole if ppo.shard else 0,
     )
 
@@ -107,12 +108,19 @@ def _print_memory(model: LlamaConfig, weights: int, options: argparse.Namespace)
     settings: dict[str, dict[str, object]] = {
         "the default: every model whole, microbatch 1": {"microbatch_size": 1},
         "[policy.lora], value = 'shared', microbatch 1": {"microbatch_size": 1, "lora": {}, "value": "shared"},
+        "the same in bfloat16": {"microbatch_size": 1, "lora": {}, "value": "shared", "precision": "bfloat16"},
         **{f"shard, {n} processes, microbatch {n}": {"microbatch_size": n, "processes": n, "shard": True} for n in (4, 8)},
     }
-    print("| PPO, each process, float32 | weights | gradients, Adam | activations | cache | a whole model | in all |\n" + "|---" * 7 + "|")
+    print("| PPO, each process | weights | gradients, Adam | activations | cache | copies, a whole model | in all |\n" + "|---" * 7 + "|")
     for name, changes in settings.items():
         found = memory_of(model, weights, PPOConfig.model_validate({"sampling": sampling, **changes}), tokens)
-        parts = (sum(found.weights.values()), found.gradients + found.optimizers, found.activations, found.cache, found.gathered)
+        parts = (
+            sum(found.weights.values()),
+            found.gradients + found.optimizers,
+            found.activations,
+            found.cache,
+            found.copies + found.gathered,
+        )
         sizes = (*parts, found.total(torch.device("cuda")))
         print(f"| {name} | {' | '.join(f'{size / GIB:.0f} GiB' for size in sizes)} |")
 

@@ -52,12 +52,14 @@ class Estimate(NamedTuple):
     """Of one microbatch, between its forward and its backward pass."""
     cache: int
     """Keys and values of the responses that are sampled together; not there while anything is learned."""
+    copies: int = 0
+    """Of plain Llamas' weights, as their fast paths lay them out to sample and to read."""
     gathered: int = 0
     """The largest of sharded models, as a whole, while it samples or scores; not there while anything is learned."""
 
     def total(self, device: torch.device) -> int:
         """The most that is held at one time on a device."""
-        always = sum(self.weights.values()) + self.gradients + self.optimizers
+        always = sum(self.weights.values()) + self.gradients + self.optimizers + self.copies
         most = always + max(self.activations, self.cache + self.gathered)
         return most if device.type == "cuda" else most + self.best
 
@@ -88,6 +90,7 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
         best=FLOAT * sum(p.numel() for p in policy.parameters() if p.requires_grad) if ground.validation else 0,
         activations=activations,
         cache=sampled * bytes_of_cache(policy.config, longest, config.precision),
+        copies=BYTES[config.precision] * sum(map(_laid_out, (policy, value.backbone if isinstance(value, RewardModel) else None))),
         gathered=FLOAT * max(count_parameters(model) for model in models.values()) if config.shard else 0,
     )
 
@@ -115,6 +118,12 @@ def _models(ground: Ground) -> dict[str, nn.Module]:
     named |= {"reward_model": ground.scorer, "judge": ground.judge}
     behind = {name: module_behind(model) for name, model in named.items()}
     return {name: model for name, model in behind.items() if model is not None}
+
+
+def _laid_out(model: Any) -> int:
+    """How many numbers a fast path copies of a model."""
+    backbone = getattr(model, "model", model)
+    return count_parameters(backbone.layers) if model is not None and is_plain_llama(model, with_adapters=True) else 0
 
 
 def _held(parameters: Iterable[nn.Parameter]) -> int:

@@ -60,13 +60,17 @@ def test_activations_are_about_what_autograd_keeps(chat_model: Path, gpt2_model:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_cache_is_what_decoding_holds(precision: str, chat_model: Path) -> None:
+def test_the_cache_and_the_copies_are_what_decoding_holds(precision: str, chat_model: Path) -> None:
     config = ppo_config(rollout_batch_size=8, precision=precision)
     learner, ground = ground_of(chat_model, config, length_score, prompts=8)
     model, prompts, room = learner.policy.model, pad_left(ground.prompts.ids, 0), config.sampling.max_new_tokens
     with computing_in(config.precision, CPU):
         llama = FusedLlama.of(model)
     assert llama is not None
+    norms = sum(p.numel() for p in model.model.layers.parameters() if p.ndim == 1)  # they become part of the matrices behind them
+    bytes_each = 4 if precision == "float32" else 2
+    copied = sum(part.nbytes for layer in llama.layers for part in layer)
+    assert estimate(learner, ground, config).copies == 2 * (copied + bytes_each * norms)  # the policy's and the value model's
     held = sum(part.nbytes for layer in LlamaDecoding(llama, model.lm_head.weight, prompts, room)._cache for part in layer)
     assert estimate(learner, ground, config).cache == held
 
