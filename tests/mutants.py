@@ -101,7 +101,7 @@ MUTANTS = (
         "value loss dropped", UPDATE, "value_part.loss if learner.policy.head is None", "0 * value_part.loss if learner.policy.head is None"
     ),
     Mutant("weight of the value loss dropped", UPDATE, "else config.vf_coef * value_part.loss", "else value_part.loss"),
-    Mutant("a policy that learns in the warm-up", UPDATE, "[] if only_value else [policy_part.loss]", "[policy_part.loss]"),
+    Mutant("a policy that learns in the warm-up", UPDATE, "set_grad_enabled(not only_value)", "set_grad_enabled(True)"),
     Mutant(
         "prompts learned by fine-tuning", SFT, "padded.mask & (torch.arange(length, device=model.device) >= starts[:, None])", "padded.mask"
     ),

@@ -157,7 +157,7 @@ def _step(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig,
     for part in microbatches(own, rollout.prompts, rollout.responses, size, most):
         policy_part, value_part = _losses(learner, rollout, lesson, config, part, tokens, only_value=only_value)
         of_policy.append(policy_part)
-        losses = [] if only_value else [policy_part.loss]
+        losses = [policy_part.loss]
         if value_part is not None:
             of_value.append(value_part)
             # Models that share no weights learn from two gradients in one pass; on a shared trunk the value's has its weight.
