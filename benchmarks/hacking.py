@@ -9,7 +9,7 @@ real night does not have. The true reward is looked up at the end and labels the
 truly sees of safety (`liked`). All runs share corpus, base model and the responses that people compare; a seed draws who judges what and
 how, the splits, and everything that is learned. Results stand in DIR/results.jsonl, one line a run, and are not played again: a benchmark
 that was stopped goes on, and more seeds are added to what is there. `--calibrate` shows the figures that the rules look at instead: the
-thresholds were chosen on seeds from 100 on, and what is reported are seeds from 0 on.
+thresholds were chosen on seeds 0 to 19 and 100 to 103, and what is reported are seeds from 20 on.
 """
 
 import argparse
