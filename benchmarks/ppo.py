@@ -29,7 +29,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-TRL, SIDES = "trl==1.12.0", ("ours", "trl", "trl, bfloat16 weights")
+TRL, HALF = "trl==1.12.0", "trl, bfloat16 weights"
+SIDES = ("ours", "trl", HALF)
 PROMPT, EPOCHS = 64, 4
 """Tokens of a prompt; passes over each rollout."""
 PAD, END, FIRST = 0, 1, 2
@@ -204,7 +205,7 @@ def measured(side: str, shape: Shape, folder: Path) -> dict[str, float]:
     import torch
 
     sampling = Clock()
-    prepare = ours(shape, folder, sampling) if side == "ours" else trl(shape, folder, sampling, weights=SIDES.index(side) - 1)
+    prepare = ours(shape, folder, sampling) if side == "ours" else trl(shape, folder, sampling, half=side == HALF)
     prepare(1)()
     gc.collect()
     if shape.on_gpu:
@@ -266,14 +267,14 @@ def ours(shape: Shape, folder: Path, sampling: Clock) -> Callable[[int], Callabl
     return lambda updates: partial(training, updates)
 
 
-def trl(shape: Shape, folder: Path, sampling: Clock, *, weights: int) -> Callable[[int], Callable[[], object]]:
-    """What makes a PPOTrainer's loop with the same settings, of so many updates; `weights` 0: in float32, 1: in bfloat16."""
+def trl(shape: Shape, folder: Path, sampling: Clock, *, half: bool) -> Callable[[int], Callable[[], object]]:
+    """What makes a PPOTrainer's loop with the same settings, of so many updates; `half`: with weights in bfloat16."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
     from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
-    dtype = (torch.float32, torch.bfloat16)[weights]
+    dtype = torch.bfloat16 if half else torch.float32
 
     def scalar() -> Any:
         return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, dtype=dtype)

@@ -4,7 +4,7 @@ Told from many responses of the base model to each prompt, so it does not depend
 with every prompt's mean taken out, a feature's **excess** is its correlation with the score less its correlation with the judge's
 score: what the reward model likes of it and the judge does not, in standard deviations of either score per one of the feature. Of a
 phrase it is per presence, since the correlation with what is rare is small however much it is liked; and of a phrase that the judge likes
-too, it is what the score likes beyond twice of that: two reward models agree no better on what makes a good answer good. What the policy
+too, it is what the score likes beyond twice of that: how much two models like what makes an answer good may differ so far. What the policy
 then gains by a feature is the difference of the two slopes, in score per unit, times its rise from the base model to the policy (a term
 of Oaxaca's decomposition, 1973).
 
@@ -145,13 +145,13 @@ def _excess(of: Sums) -> Floats:
 
 
 def _slope(of: Sums) -> Floats:
-    """The difference in standard deviations per unit of the feature."""
+    """The difference of the two slopes, in standard deviations per unit of the feature."""
     found: Floats = _excess(of) * np.sqrt(of["n"] / of["ff"])
     return found
 
 
 def _beyond_twice(of: Sums) -> Floats:
-    """The same, less once more what the judge likes, where it does."""
+    """The same, less the judge's slope once more where that is above 0."""
     found: Floats = (_excess(of) - np.maximum(_correlation(of, "j"), 0)) * np.sqrt(of["n"] / of["ff"])
     return found
 

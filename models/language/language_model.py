@@ -20,8 +20,8 @@ from models.language.text import Padded, Tokenizer, pad_left, pad_right
 
 LOGITS_AT_ONCE = 1 << 27
 """Most logits of plain Llamas at a time: 512 MiB."""
-Say = Callable[[Tensor, Tensor], Tensor]
-"""What is made of logits (…, V) and the tokens (…) that followed."""
+OfLogits = Callable[[Tensor, Tensor], Tensor]
+"""Makes something of logits (N…, V) and the tokens (N…) that followed: (…, N…)."""
 LanguageModel = Any
 """A causal language model of the transformers library."""
 
@@ -118,56 +118,44 @@ def response_batch(
     return ResponseBatch(Padded(torch.cat([left.ids, right.ids], 1), mask, position_ids), right.ids, right.mask)
 
 
-def response_logits(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
-    """Logits at the sampling temperature of every response token, float32 (B, T, V); none are computed over the prompts."""
-    hidden = _plain_states(model, batch)
-    logits: Tensor = _logits_by_library(model, batch) if hidden is None else model.lm_head(hidden)
-    return _tempered(logits, temperature)
+def read_responses(model: LanguageModel, batch: ResponseBatch, temperature: float, of_logits: OfLogits) -> tuple[Tensor, Tensor]:
+    """What is made of every response token's logits, (…, B, T), and what the model's head reads in front of each, (B, T, width).
 
-
-def read_responses(model: LanguageModel, batch: ResponseBatch, temperature: float, say: Say) -> tuple[Tensor, Tensor]:
-    """What `say` says of every response token, (…, B, T), and what the model's head reads in front of each, (B, T, width)."""
-    hidden = _plain_states(model, batch)
+    No logits are computed over the prompts; those of plain Llamas are never all there at once.
+    """
+    hidden = llama_states(model, batch)
     if hidden is not None:
-        return _say_of(model, hidden, batch.responses, temperature, say), hidden
+        return _in_parts(model, hidden, batch.responses, temperature, of_logits), hidden
     read: list[Tensor] = []
     watch = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
     try:
         logits = _logits_by_library(model, batch)
     finally:
         watch.remove()
-    return say(_tempered(logits, temperature), batch.responses), read[0][:, : batch.responses.shape[1]]
+    return of_logits(_tempered(logits, temperature), batch.responses), read[0][:, : batch.responses.shape[1]]
 
 
 def response_logprobs(model: LanguageModel, batch: ResponseBatch, temperature: float) -> Tensor:
     """Log-probability of each response token at the sampling temperature, (B, T), 0 where there is none."""
-    hidden = _plain_states(model, batch)
-    if hidden is None:
-        logprobs = logprobs_of(_tempered(_logits_by_library(model, batch), temperature), batch.responses)
-    else:
-        logprobs = _say_of(model, hidden, batch.responses, temperature, logprobs_of)
+    logprobs, _ = read_responses(model, batch, temperature, logprobs_of)
     return logprobs.masked_fill(~batch.response_mask, 0.0)
 
 
-def _say_of(llama: Any, hidden: Tensor, tokens: Tensor, temperature: float, say: Say) -> Tensor:
-    """What `say` says (…, B, T) of the tokens (B, T) behind hidden states (B, T, width).
+def _in_parts(llama: Any, hidden: Tensor, tokens: Tensor, temperature: float, of_logits: OfLogits) -> Tensor:
+    """What is made (…, B, T) of the logits behind hidden states (B, T, width), and of the tokens (B, T).
 
     No more than `LOGITS_AT_ONCE` stand in memory at a time: the others are computed when their turn comes, and again for the derivatives.
     """
 
     def read(states: Tensor, ids: Tensor) -> Tensor:
-        return say(_tempered(llama.lm_head(states), temperature), ids)
+        return of_logits(_tempered(llama.lm_head(states), temperature), ids)
 
     at_once = max(1, LOGITS_AT_ONCE // llama.config.vocab_size)
     if tokens.numel() <= at_once:
         return read(hidden, tokens)
     parts = zip(torch.split(hidden.flatten(0, 1), at_once), torch.split(tokens.flatten(), at_once), strict=True)
-    said = torch.cat([checkpoint(read, *part, use_reentrant=False, preserve_rng_state=False) for part in parts], -1)
-    return said.view(*said.shape[:-1], *tokens.shape)
-
-
-def _plain_states(model: Any, batch: ResponseBatch) -> Tensor | None:
-    return llama_states(model, batch) if type(model) is LlamaForCausalLM else None
+    found = torch.cat([checkpoint(read, *part, use_reentrant=False, preserve_rng_state=False) for part in parts], -1)
+    return found.view(*found.shape[:-1], *tokens.shape)
 
 
 def llama_states(model: Any, batch: ResponseBatch) -> Tensor | None:

@@ -83,6 +83,7 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
     if isinstance(value, RewardModel):
         activations += rows * bytes_of_pass(value.backbone.config, longest, config.precision)
     sampled = min(config.sampling.batch_size, -(-config.rollout_batch_size // config.processes))
+    readers = [policy, value.backbone] if isinstance(value, RewardModel) else [policy]
     return Estimate(
         weights={name: FLOAT * _held(model.parameters()) for name, model in models.items()},
         gradients=FLOAT * learns,
@@ -90,7 +91,7 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
         best=FLOAT * sum(p.numel() for p in policy.parameters() if p.requires_grad) if ground.validation else 0,
         activations=activations,
         cache=sampled * bytes_of_cache(policy.config, longest, config.precision),
-        copies=BYTES[config.precision] * sum(map(_laid_out, (policy, value.backbone if isinstance(value, RewardModel) else None))),
+        copies=BYTES[config.precision] * sum(_laid_out(model) for model in readers),
         gathered=FLOAT * max(count_parameters(model) for model in models.values()) if config.shard else 0,
     )
 
@@ -122,8 +123,7 @@ def _models(ground: Ground) -> dict[str, nn.Module]:
 
 def _laid_out(model: Any) -> int:
     """How many numbers a fast path copies of a model."""
-    backbone = getattr(model, "model", model)
-    return count_parameters(backbone.layers) if model is not None and is_plain_llama(model, with_adapters=True) else 0
+    return count_parameters(getattr(model, "model", model).layers) if is_plain_llama(model, with_adapters=True) else 0
 
 
 def _held(parameters: Iterable[nn.Parameter]) -> int:

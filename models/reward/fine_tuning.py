@@ -26,7 +26,7 @@ class FineTuning:
         """
         self.model = model
         check_precision(config.precision, model.device, "reward_model.precision")
-        model.learns_in_bfloat16 = config.precision == "bfloat16"
+        model.learns_in = config.precision
         if config.freeze_backbone:
             model.backbone.requires_grad_(False)
         self._adapters = add_lora(model.backbone, config.lora, where="reward_model.lora", leave_out=_is_pooler) if config.lora else None

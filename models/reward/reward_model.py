@@ -23,7 +23,7 @@ from transformers import AutoModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from data_contracts.errors import InputError
-from models.configs import Combination
+from models.configs import Combination, Precision
 from models.language.language_model import context_length, load_pretrained
 from models.language.text import Padded, Tokenizer, end_token, flush_left, load_tokenizer
 from models.precision import computing_in
@@ -42,8 +42,8 @@ class RewardModel(Scoring):
 
     gain: Tensor
     bias: Tensor
-    learns_in_bfloat16 = False
-    """Whether the backbone computes in bfloat16 where it learns; what is scored with is float32 in any case."""
+    learns_in: Precision = "float32"
+    """What the backbone computes in where it learns; what is scored with is float32 in any case."""
 
     def __init__(self, backbone: Any, tokenizer: Tokenizer, settings: RewardSettings) -> None:
         super().__init__(tokenizer, settings)
@@ -87,8 +87,7 @@ class RewardModel(Scoring):
 
     def _read(self, ids: Tensor, arguments: dict[str, Any]) -> Tensor:
         """The backbone's last hidden states (B, L, width) of tokens (B, L)."""
-        learns = self.learns_in_bfloat16 and self.training
-        with computing_in("bfloat16" if learns else "float32", self.device):
+        with computing_in(self.learns_in if self.training else "float32", self.device):
             hidden: Tensor = self.backbone(input_ids=ids, **arguments).last_hidden_state
         return hidden
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
@@ -10,6 +11,7 @@ from accelerate import Accelerator
 from data_contracts.records import PROMPT
 from models.configs import EvaluationConfig, SamplingConfig
 from models.job import Job
+from models.language.language_model import ResponseBatch, read_responses
 from models.language.prompts import Prompt, encode_prompts
 from models.language.text import load_tokenizer, pad_token
 from models.policy_configs import PPOConfig, SFTConfig
@@ -58,6 +60,11 @@ def ground_of(model: Path, config: PPOConfig, scorer: Scorer, *, prompts: int = 
     encoded = encode_prompts(tokenizer, some_prompts(prompts), config.sampling.max_prompt_tokens)
     actors = Actors(policy.model, policy.reference, value, tokenizer, config.precision)
     return learner, Ground(actors, scorer, scorer, encoded, encoded if config.validation_prompts else None)
+
+
+def response_logits(model: Any, batch: ResponseBatch, temperature: float) -> torch.Tensor:
+    """Logits (B, T, V) of every response token."""
+    return read_responses(model, batch, temperature, lambda logits, _: logits)[0]
 
 
 def agreed(scores: torch.Tensor) -> Scored:

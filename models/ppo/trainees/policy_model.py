@@ -39,6 +39,11 @@ class WithoutAdapters:
         device: torch.device = self.trunk.device
         return device
 
+    def get_output_embeddings(self) -> nn.Module:
+        """The head, which has no adapters."""
+        head: nn.Module = self.trunk.get_output_embeddings()
+        return head
+
     def __call__(self, **inputs: Any) -> Any:
         """What the model says without its adapters."""
         self._adapters.disable_adapter_layers()

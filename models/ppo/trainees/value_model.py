@@ -54,7 +54,7 @@ def load_value_model(config: PPOConfig, reward_model: Path, base_model: Path, to
 
 def response_values(model: RewardModel, batch: ResponseBatch) -> Tensor:
     """Value (B, T) of the state in front of each response token, 0 where there is none."""
-    hidden = None if model.learns_in_bfloat16 else llama_states(model.backbone, batch)
+    hidden = llama_states(model.backbone, batch)
     if hidden is None:
         hidden = model.hidden_states(batch.padded)[:, -batch.responses.shape[1] - 1 : -1]
     return model.scalar(hidden.to(model.dtype)).masked_fill(~batch.response_mask, 0.0)

@@ -128,11 +128,11 @@ def test_no_prompts_no_responses(chat_model: Path) -> None:
     assert sample(load_language_model(chat_model), []) == []
 
 
+@pytest.mark.usefixtures("poisoned_memory")
 @pytest.mark.parametrize("way", [LlamaDecoding, CapturedDecoding])
 @pytest.mark.parametrize("name", ["chat_model", "stories"])
 def test_the_fused_llama_gives_the_logits_of_the_library(name: str, way: type[LlamaDecoding], request: pytest.FixtureRequest) -> None:
     """Padded rows, rows that leave, and (stories) fewer key heads than query heads, in float64; where nobody has written, memory is NaN."""
-    request.getfixturevalue("poisoned_memory")
     model = load_language_model(request.getfixturevalue(name)).double().eval()
     llama, padded = FusedLlama.of(model), pad_left(PROMPTS, 0, "cpu")
     assert llama is not None

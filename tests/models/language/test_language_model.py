@@ -17,11 +17,11 @@ from models.language.language_model import (
     load_language_model,
     new_language_model,
     response_batch,
-    response_logits,
     response_logprobs,
     save_language_model,
 )
 from models.language.text import load_tokenizer
+from tests.models.learning import response_logits
 
 MODELS = ("chat_model", "gpt2_model")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from models.checkpoint import Checkpoints
-from models.language.language_model import load_language_model, response_batch, response_logits
+from models.language.language_model import load_language_model, response_batch
 from models.language.llama.weights import FusedLlama
 from models.ppo.ground import Ground
 from models.ppo.ppo_update import learn, make_lesson
@@ -21,7 +21,7 @@ from models.ppo.trainees.learner import Learner
 from models.ppo.trainees.policy_model import load_policy
 from models.progress import Progress
 from models.randomness import derive_seed
-from tests.models.learning import ground_of, length_score, make_job, ppo_config, write_inputs
+from tests.models.learning import ground_of, length_score, make_job, ppo_config, response_logits, write_inputs
 
 LORA: dict[str, Any] = {"lora": {"rank": 3, "alpha": 6.0}, "learning_rate": 1e-2}
 SHARED: dict[str, Any] = {"value": "shared"}

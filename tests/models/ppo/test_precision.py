@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from data_contracts.errors import StageError
+from models.language.language_model import load_language_model, response_batch, response_logprobs
 from models.policy_configs import PPOConfig
 from models.ppo.ppo_update import _losses, make_lesson
 from models.ppo.rollout import Rollout, _check_logprobs, collect_rollout
@@ -50,8 +51,6 @@ def test_what_is_said_of_responses_is_rounded_and_their_scores_are_not(name: str
 
 def in_float32(model: Path, rollout: Rollout) -> Rollout:
     """The same responses' logprobs by a forward pass in float32."""
-    from models.language.language_model import load_language_model, response_batch, response_logprobs
-
     batch = response_batch(rollout.prompts, rollout.responses, 0)
     return rollout._replace(logprobs=response_logprobs(load_language_model(model).eval(), batch, 1.0).detach())
 
