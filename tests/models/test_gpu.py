@@ -62,4 +62,4 @@ def test_a_policy_trains_there(precision: str, tmp_path: Path, chat_model: Path)
     assert start("train_policy", policy, tmp_path).wait(300) == 0
     metrics = [json.loads(line) for line in (policy.output / "metrics.jsonl").read_text().splitlines()]
     assert [row["update"] for row in metrics] == [0, 1, 2, 3, 4]
-    assert abs(metrics[1]["approx_kl"]) < 1.0
+    assert 0 < metrics[1]["approx_kl"] < 0.05  # on a CPU 0.009 in float32, 0.011 in bfloat16

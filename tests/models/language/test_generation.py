@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from data_contracts.errors import RecipeError
 from models.configs import SamplingConfig
@@ -26,6 +27,16 @@ CHI_SQUARE_999 = 24.32
 def sample(model: LanguageModel, prompts: list[list[int]], *, eos_id: int = 3, seed: int = 0, **sampling: float) -> list[Generation]:
     config = SamplingConfig(**{"max_new_tokens": 12, **sampling})  # type: ignore[arg-type]
     return generate(model, prompts, config, seeds=[derive_seed(seed, i) for i in range(len(prompts))], eos_id=eos_id, pad_id=0)
+
+
+@pytest.fixture
+def shared_heads_model(tmp_path: Path) -> Path:
+    """A tiny random Llama in which two heads share one of keys and values."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = LlamaConfig(**shape, vocab_size=256, max_position_embeddings=64, initializer_range=0.15)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
 
 
 @pytest.fixture
@@ -130,9 +141,9 @@ def test_no_prompts_no_responses(chat_model: Path) -> None:
 
 @pytest.mark.usefixtures("poisoned_memory")
 @pytest.mark.parametrize("way", [LlamaDecoding, CapturedDecoding])
-@pytest.mark.parametrize("name", ["chat_model", "stories"])
+@pytest.mark.parametrize("name", ["chat_model", "shared_heads_model", "stories"])
 def test_the_fused_llama_gives_the_logits_of_the_library(name: str, way: type[LlamaDecoding], request: pytest.FixtureRequest) -> None:
-    """Padded rows, rows that leave, and (stories) fewer key heads than query heads, in float64; where nobody has written, memory is NaN."""
+    """Padded rows, rows that leave, and (all but the first) fewer key heads than query heads; float64; unwritten memory is NaN."""
     model = load_language_model(request.getfixturevalue(name)).double().eval()
     llama, padded = FusedLlama.of(model), pad_left(PROMPTS, 0, "cpu")
     assert llama is not None
