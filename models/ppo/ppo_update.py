@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from data_contracts.errors import StageError
+from models.configs import Precision
 from models.language.diversity import distinct_2, repetition
 from models.language.language_model import ResponseBatch, logprobs_of, read_responses, response_batch
 from models.metrics import finite
@@ -110,7 +111,7 @@ def learn(
             learner.set_learning_rates(config.learning_rate * left, config.value_learning_rate * left)
             rows = order[start : start + config.minibatch_size]
             only_value = update < config.value_warmup
-            of_corpus = None if mix is None or only_value else _corpus_loss(learner, mix, step)
+            of_corpus = None if mix is None or only_value else _corpus_loss(learner, mix, step, config.precision)
             found = _step(learner, rollout, lesson, config, rows, only_value=only_value)
             figures.append(found._replace(ptx_loss=of_corpus))
             if config.approx_kl_stop is not None and figures[-1].approx_kl > config.approx_kl_stop:
@@ -171,12 +172,13 @@ def _step(learner: Learner, rollout: Rollout, lesson: Lesson, config: PPOConfig,
     return figures if learner.value is None else figures._replace(value_grad_norm=learner.value.step(accelerator))
 
 
-def _corpus_loss(learner: Learner, mix: PretrainingMix, step: int) -> float:
+def _corpus_loss(learner: Learner, mix: PretrainingMix, step: int, precision: Precision) -> float:
     """Add coef · the gradient of the mean loss per token on a step's texts of the corpus to the policy's; the loss."""
     batch = mix.batch(step)
     own, parts = own_share(batch, learner.accelerator), []
     if own:
-        loss = mix.loss(learner.policy.model, own, batch)
+        with computing_in(precision, learner.policy.model.device):
+            loss = mix.loss(learner.policy.model, own, batch)
         learner.accelerator.backward(mix.config.coef * loss)
         parts.append([loss])
     return _sums(parts, 1, learner.accelerator)[0]

@@ -16,7 +16,7 @@ from models.language.language_model import load_language_model
 from models.language.own_files import FOLDER
 from models.language.text import load_tokenizer
 from models.policy_configs import PTXConfig
-from models.ppo.ppo_update import learn, make_lesson
+from models.ppo.ppo_update import _corpus_loss, learn, make_lesson
 from models.ppo.ptx import PretrainingMix, load_mix
 from models.ppo.rollout import collect_rollout
 from models.ppo.train_policy import run
@@ -43,6 +43,14 @@ def test_the_loss_is_the_mean_over_the_corpus_tokens(chat_model: Path) -> None:
     assert sum(parts) == pytest.approx(sum(sums) / 6, rel=1e-5)
     assert sorted(map(len, mix.batch(0))) == [2, 3, 4]
     assert mix.batch(5) == mix.batch(5)
+
+
+def test_the_corpus_is_read_in_the_policys_precision(chat_model: Path) -> None:
+    """Oracle: the loss in float32, near which that of bfloat16 is, and not equal to it."""
+    learner, _ = ground_of(chat_model, ppo_config(method="reinforce"), length_score, prompts=8)
+    mix = PretrainingMix([[5, 6, 7, 8], [9, 10, 11]], 0, PTXConfig(batch_size=2), seed=0)
+    exact, rounded = (_corpus_loss(learner, mix, 0, precision) for precision in ("float32", "bfloat16"))
+    assert 1e-5 < abs(rounded / exact - 1) < 0.02
 
 
 def test_a_step_follows_both_gradients(chat_model: Path) -> None:
