@@ -87,9 +87,16 @@ def memory_of(config: LlamaConfig, weights: int, ppo: PPOConfig, tokens: int) ->
         best=FLOAT * whole if learns else 0,
         activations=rows * passes + bytes_of_logits(config, rows * ppo.sampling.max_new_tokens, at_once=not ppo.lora),
         cache=min(ppo.sampling.batch_size, -(-ppo.rollout_batch_size // ppo.processes)) * bytes_of_cache(config, tokens, ppo.precision),
-        copies=0 if ppo.shard else BYTES[ppo.precision] * weights * len(learning),
+        copies=0 if ppo.shard else (BYTES[ppo.precision] * weights + (0 if ppo.lora else FLOAT * _behind_norms(config))) * len(learning),
         gathered=FLOAT * whole if ppo.shard else 0,
     )
+
+
+def _behind_norms(config: LlamaConfig) -> int:
+    """How many weights read a norm: queries, keys and values, gate and up."""
+    heads = config.num_attention_heads + 2 * config.num_key_value_heads
+    numbers: int = config.num_hidden_layers * config.hidden_size * (heads * config.head_dim + 2 * config.intermediate_size)
+    return numbers
 
 
 def _print_data(options: argparse.Namespace) -> None:

@@ -35,6 +35,8 @@ BYTES: dict[Precision, int] = {"float32": FLOAT, "bfloat16": 2}
 """Bytes of a number that a forward pass computes, but for logits."""
 ADAM = 2
 """Numbers that the optimizer keeps of each one that learns."""
+BEHIND_NORMS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
+"""What of a Llama's layer reads a norm."""
 PER_WIDTH, PER_FEED_FORWARD, PER_WORD = 10, 4, 4
 """See above."""
 
@@ -53,7 +55,7 @@ class Estimate(NamedTuple):
     cache: int
     """Keys and values of the responses that are sampled together; not there while anything is learned."""
     copies: int = 0
-    """Of plain Llamas' weights, as their fast paths lay them out to sample and to read."""
+    """Of plain Llamas' weights, as their fast paths lay them out to sample and to read, and what the derivatives of that need."""
     gathered: int = 0
     """The largest of sharded models, as a whole, while it samples or scores; not there while anything is learned."""
 
@@ -91,7 +93,7 @@ def estimate(learner: Learner, ground: Ground, config: PPOConfig) -> Estimate:
         best=FLOAT * sum(p.numel() for p in policy.parameters() if p.requires_grad) if ground.validation else 0,
         activations=activations,
         cache=sampled * bytes_of_cache(policy.config, longest, config.precision),
-        copies=BYTES[config.precision] * sum(_laid_out(model) for model in readers),
+        copies=sum(_bytes_laid_out(model, config.precision) for model in readers),
         gathered=FLOAT * max(count_parameters(model) for model in models.values()) if config.shard else 0,
     )
 
@@ -121,9 +123,14 @@ def _models(ground: Ground) -> dict[str, nn.Module]:
     return {name: model for name, model in behind.items() if model is not None}
 
 
-def _laid_out(model: Any) -> int:
-    """How many numbers a fast path copies of a model."""
-    return count_parameters(getattr(model, "model", model).layers) if is_plain_llama(model, with_adapters=True) else 0
+def _bytes_laid_out(model: Any, precision: Precision) -> int:
+    """Bytes of what a fast path copies of a model: all matrices, and in float32 those that norms are multiplied into while they learn."""
+    if not is_plain_llama(model, with_adapters=True):
+        return 0
+    layers = getattr(model, "model", model).layers
+    behind_norms = sum(weight.numel() for name, weight in layers.named_parameters() if name.split(".")[-2] in BEHIND_NORMS)
+    learning = behind_norms if is_plain_llama(model) else 0
+    return BYTES[precision] * count_parameters(layers) + FLOAT * learning
 
 
 def _held(parameters: Iterable[nn.Parameter]) -> int:

@@ -64,13 +64,22 @@ def test_the_cache_and_the_copies_are_what_decoding_holds(precision: str, chat_m
     config = ppo_config(rollout_batch_size=8, precision=precision)
     learner, ground = ground_of(chat_model, config, length_score, prompts=8)
     model, prompts, room = learner.policy.model, pad_left(ground.prompts.ids, 0), config.sampling.max_new_tokens
-    with computing_in(config.precision, CPU):
+    weights, kept = {p.untyped_storage().data_ptr() for p in model.parameters()}, {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with computing_in(config.precision, CPU), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         llama = FusedLlama.of(model)
     assert llama is not None
+    for_derivatives = sum(size for place, size in kept.items() if place not in weights)
+    assert for_derivatives
     norms = sum(p.numel() for p in model.model.layers.parameters() if p.ndim == 1)  # they become part of the matrices behind them
     bytes_each = 4 if precision == "float32" else 2
     copied = sum(part.nbytes for layer in llama.layers for part in layer)
-    assert estimate(learner, ground, config).copies == 2 * (copied + bytes_each * norms)  # the policy's and the value model's
+    of_each = copied + bytes_each * norms + for_derivatives
+    assert estimate(learner, ground, config).copies == 2 * of_each  # the policy's and the value model's
     held = sum(part.nbytes for layer in LlamaDecoding(llama, model.lm_head.weight, prompts, room)._cache for part in layer)
     assert estimate(learner, ground, config).cache == held
 
