@@ -46,9 +46,9 @@ SUMMARY = {
         select stage, seconds, share_of_night as share, cpu_seconds as "CPU seconds", peak_memory / 1e6 as "peak MB"
         from runs where night = (select max(night) from nights) and not reused order by seconds desc limit 5""",
     "data gate": """
-        select rule, slice, verdict, value, low, high, threshold from data_gates where verdict not in ('pass', 'not judged')""",
+        select rule, slice, verdict, reason from data_gates where verdict not in ('pass', 'not judged')""",
     "gate": """
-        select rule, slice, verdict, value, low, high, threshold from gates where verdict <> 'pass' or figure_of = 'evaluation'""",
+        select rule, slice, verdict, reason from gates where verdict <> 'pass' or figure_of = 'evaluation'""",
 }
 """Title and query of each table; one without rows is left out."""
 KINDS_OF_ONE_NIGHT = {"agreement and bias": "quality", "data gate": "data_gate", "gate": "gate"}
@@ -207,9 +207,11 @@ def _print(console: Console, title: str, found: duckdb.DuckDBPyConnection, empty
         if empty:
             console.print(empty)
         return
-    table = Table(*names, title=title or None, title_justify="left")
+    table = Table(*names)
     for row in rows[:SHOWN_ROWS]:
         table.add_row(*map(_shown, row))
+    if title:  # above the table and not in it, where a narrow one would break it
+        console.print(title, style="italic", highlight=False)
     console.print(table)
     if more:
         console.print(f"the first {SHOWN_ROWS} rows; `--format csv` gives all")

@@ -46,7 +46,9 @@ def annotator_of(recipe: Recipe, name: str | None) -> ModelAnnotator | EndpointA
     """
     found = [one for one in recipe.annotators if name in (None, one.name)]
     if len(found) != 1:
-        known = ", ".join(one.name for one in recipe.annotators) or "none"
+        if not recipe.annotators:
+            raise RecipeError(f"the recipe {recipe.name!r} has no annotators", remedy="add [[annotators]]: docs/requests.md has an example")
+        known = ", ".join(one.name for one in recipe.annotators)
         what = f"the recipe has no annotator {name!r}" if name else "it has to be known which annotator is asked"
-        raise RecipeError(f"{what}; the recipe's are: {known}", remedy="add [[annotators]] to the recipe, or give --by NAME")
+        raise RecipeError(f"{what}; the recipe's are: {known}", remedy="give --by NAME")
     return found[0]

@@ -15,6 +15,8 @@ from data_contracts.manifest import MANIFEST_NAME
 from data_contracts.registry import AliasEntry, entry_of, lines
 from data_contracts.tombstones import Tombstone, Tombstones
 from flows.console import new_console
+from models.sizes import readable
+from tasks.progress import figure_text
 
 DECISIONS_SHOWN = 20
 DECISIONS = {"moved": "made champion", "rolled back": "rolled back to", "rejected": "rejected"}
@@ -87,12 +89,35 @@ def _tombstones(stones: Sequence[Tombstone]) -> Table:
     return table
 
 
-def show_artifact(root: Path, name: str) -> None:
-    """Print one artifact's manifest, and its lineage back to the batches and files that it came from."""
+def show_artifact(root: Path, name: str, *, whole: bool = False) -> None:
+    """Print one artifact in short and its lineage back to the batches and files that it came from; or, with `whole`, its manifest alone."""
     home, console = Home(root), new_console()
     artifact = find_artifact(home, name)
-    console.print_json(artifact.manifest.model_dump_json())
+    if whole:
+        console.print_json(artifact.manifest.model_dump_json())
+        return
+    console.print(_in_short(artifact))
     console.print(lineage(home, artifact))
+
+
+def _in_short(artifact: Artifact) -> Table:
+    """What an artifact is, where it stands, and what it came to."""
+    manifest, identity = artifact.manifest, artifact.manifest.identity
+    table = Table(Column(no_wrap=True, style="bold"), "", box=None, pad_edge=False, show_header=False)
+    told = {
+        artifact.kind: artifact.id,
+        "digest": manifest.digest,
+        "made": f"{manifest.created_at}, in {manifest.seconds:.1f} s",
+        "code": ", ".join([identity.code_version[:SHORT], *(f"{name} {number}" for name, number in identity.libraries.items())]),
+        "files": f"{len(manifest.files)}, {readable(sum(file.size for file in manifest.files))}, in {artifact.directory}",
+        "figures": headline_text(manifest.headline),
+        "collected": manifest.collected_at,
+        "redacted": ", ".join(redaction.tombstone for redaction in manifest.redactions),
+    }
+    for name, text in told.items():
+        if text:
+            table.add_row(name, text)
+    return table
 
 
 def find_artifact(home: Home, name: str) -> Artifact:
@@ -151,13 +176,7 @@ def headline_text(headline: Mapping[str, object]) -> str:
     parts = []
     for key, value in headline.items():
         low, high = headline.get(f"{key}_low"), headline.get(f"{key}_high")
-        interval = f" [{_figure(low)}, {_figure(high)}]" if low is not None and high is not None else ""
+        interval = f" [{figure_text(low)}, {figure_text(high)}]" if low is not None and high is not None else ""
         if not key.endswith(("_low", "_high")):
-            parts.append(f"{key.replace('_', ' ')} {_figure(value)}{interval}")
+            parts.append(f"{key.replace('_', ' ')} {figure_text(value)}{interval}")
     return " · ".join(parts)
-
-
-def _figure(value: object) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

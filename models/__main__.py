@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         headline = _run(options, progress)
         if is_main:
             aside = options.work / f"{HEADLINE_NAME}.aside"
-            aside.write_text(json.dumps(dict(headline), sort_keys=True) + "\n")
+            aside.write_text(json.dumps(dict(headline)) + "\n")
             aside.replace(options.work / HEADLINE_NAME)
     except OvernightError as error:
         return _refuse(error, progress)

@@ -220,6 +220,11 @@ class DPOConfig(LearningConfig):
 
     method: Literal["dpo"] = Field(default="dpo", description="direct preference optimisation, in place of PPO")
     sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="how validation responses are sampled")
+    precision: Precision = Field(
+        default="float32",
+        description="what policy and reference compute in, the sampling of validation responses included; weights, losses and all scoring "
+        "stay float32. `bfloat16` is for GPUs: on a CPU it is many times slower",
+    )
     beta: float = Field(
         default=0.1, gt=0, description="price of KL from the reference in the loss: the smaller, the further the policy goes"
     )
@@ -245,6 +250,10 @@ class SFTConfig(LearningConfig):
         default=None,
         description="file of demonstrations, JSON lines (`.jsonl`, `.ndjson`) or Parquet: rows of `prompt`, a text or messages, and "
         "`response`; by default the chosen responses of the preferences' train split",
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="what the model computes in; weights and losses stay float32. `bfloat16` is for GPUs: on a CPU it is many times slower",
     )
     learning_rate: float = Field(default=1e-5, gt=0, description="peak learning rate of AdamW; it decays to 0 linearly")
     epochs: int = Field(default=1, ge=1, description="passes over the demonstrations")

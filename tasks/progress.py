@@ -80,8 +80,15 @@ def describe(event: Event) -> str:
         return f"night {event.night}: {event.outcome}"
     if isinstance(event, StageEnded):
         return f"{event.stage}: {'reused' if event.reused else 'made'} in {costs_text(event.seconds, event.cpu_seconds, event.peak_memory)}"
-    figures = " ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in event.figures.items())
-    return f"{_amount(event)} {figures}".rstrip()
+    figures = " · ".join(f"{name.replace('_', ' ')} {figure_text(value)}" for name, value in event.figures.items())
+    return f"{_amount(event)}  {figures}".rstrip()
+
+
+def figure_text(value: object) -> str:
+    """A figure in words: three digits of a float and no more than four places, so that what is next to nothing is 0; a dash for none."""
+    if value is None:
+        return "–"
+    return f"{round(value, 4):.3g}" if isinstance(value, float) else str(value)
 
 
 def costs_text(seconds: float, cpu_seconds: float | None, peak_memory: int | None) -> str:

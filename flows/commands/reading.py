@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from data_contracts.errors import InputError
 from flows.commands.common import FAILURE, Commands, existing_home
 
 
@@ -10,6 +11,7 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
     """Add the commands that change nothing."""
     show = commands.add_parser("show", parents=[home], help="list nights, artifacts and aliases, or one artifact with its lineage")
     show.add_argument("artifact", nargs="?", help="the first digits of an artifact's id, or an alias such as champion")
+    show.add_argument("--json", action="store_true", help="its whole manifest: configuration, inputs, every file with its hash")
     show.set_defaults(command=_show)
 
     verify = commands.add_parser("verify", parents=[home], help="hash every artifact again and compare")
@@ -41,8 +43,10 @@ def _show(options: argparse.Namespace) -> int:
     from flows.show import show_all, show_artifact
 
     home = existing_home(options)
+    if options.json and not options.artifact:
+        raise InputError("--json shows one artifact, and none is named", remedy="`overnight show ID --json`")
     if options.artifact:
-        show_artifact(home, options.artifact)
+        show_artifact(home, options.artifact, whole=options.json)
     else:
         show_all(home)
     return 0

@@ -31,7 +31,7 @@ def status(root: Path) -> Iterator[Finding]:
     installation = Installation(root)
     api = installation.api or os.environ.get("PREFECT_API_URL") or (installation.address and f"{installation.address}/api")
     if api is None:
-        yield Finding("server", "none was started here, and PREFECT_API_URL names none", wrong=True)
+        yield Finding("server", "none was started here, and PREFECT_API_URL names none (`overnight up` starts one)")
     elif not answers(api):
         yield Finding("server", f"does not answer at {api}", wrong=True)
     else:

@@ -12,6 +12,7 @@ from models.dpo.dpo_math import PairLogprobs
 from models.language.language_model import LanguageModel, context_length, response_batch, response_logprobs
 from models.language.text import Tokenizer, encode_prompt, encode_response, end_token
 from models.policy_configs import DPOConfig
+from models.precision import computing_in
 from models.reward.preference_data import read_preferences
 
 EVEN = 0.5
@@ -73,12 +74,14 @@ def check_context(pairs: Sequence[Pair], model: LanguageModel) -> None:
         )
 
 
-def pair_logprobs(model: LanguageModel, pairs: Sequence[Pair], pad_id: int, temperature: float) -> PairLogprobs:
+def pair_logprobs(model: LanguageModel, pairs: Sequence[Pair], pad_id: int, config: DPOConfig) -> PairLogprobs:
     """Log-probabilities (B,) of both responses of every pair, in one forward pass, with gradients."""
     prompts = [pair.prompt for pair in pairs]
     responses = [*(pair.chosen for pair in pairs), *(pair.rejected for pair in pairs)]
     batch = response_batch([*prompts, *prompts], responses, pad_id, model.device)
-    return PairLogprobs(*response_logprobs(model, batch, temperature).sum(1).chunk(2))
+    with computing_in(config.precision, model.device):
+        logprobs = response_logprobs(model, batch, config.sampling.temperature)
+    return PairLogprobs(*logprobs.sum(1).chunk(2))
 
 
 @torch.no_grad()
@@ -86,7 +89,7 @@ def all_logprobs(model: LanguageModel, pairs: Sequence[Pair], pad_id: int, confi
     """The same of any number of pairs, on the model's device, without gradients, in batches of similar length."""
     found = torch.zeros(2, len(pairs), device=model.device)
     for rows in microbatches(pairs, config.microbatch_tokens):
-        found[:, rows] = torch.stack(pair_logprobs(model, [pairs[i] for i in rows], pad_id, config.sampling.temperature))
+        found[:, rows] = torch.stack(pair_logprobs(model, [pairs[i] for i in rows], pad_id, config))
     return PairLogprobs(*found)
 
 

@@ -26,6 +26,7 @@ from models.ppo.ppo_update import mean_kl
 from models.ppo.rollout import Actors
 from models.ppo.scoring import Scorer
 from models.ppo.selection import Best, sample_rows, sample_validation, write_samples
+from models.precision import check_precision
 from models.progress import Progress
 from models.reward.preference_data import FILE_NAME
 from models.reward.reward_model import load_reward_model
@@ -131,7 +132,7 @@ class Training:
     def _accumulate(self, rows: Sequence[int], total_weight: float) -> torch.Tensor:
         """Add the gradient of these pairs' part of a batch's mean loss; the parts of its five figures."""
         pairs = [self.ground.pairs[i] for i in rows]
-        policy = pair_logprobs(self.policy, pairs, self.ground.pad_id, self.config.sampling.temperature)
+        policy = pair_logprobs(self.policy, pairs, self.ground.pad_id, self.config)
         rewards = implicit_rewards(policy, PairLogprobs(*(side[list(rows)] for side in self.reference)), self.config.beta)
         margins = rewards.chosen - rewards.rejected
         weights, probabilities = torch.tensor([[p.weight / total_weight, p.probability] for p in pairs]).to(margins).unbind(1)
@@ -182,6 +183,7 @@ class Training:
 def _set_up(job: Job[DPOConfig], config: DPOConfig, accelerator: Accelerator) -> Ground:
     """The models, where they are to be, the pairs and the prompts."""
     base, device = job.input("base_model", "model"), accelerator.device
+    check_precision(config.precision, device, "policy.precision")
     tokenizer = load_tokenizer(base)
     policy = accelerator.prepare_model(load_language_model(base, device))
     reference = load_language_model(base, device).eval().requires_grad_(False)
@@ -190,7 +192,7 @@ def _set_up(job: Job[DPOConfig], config: DPOConfig, accelerator: Accelerator) ->
     longest, path = config.sampling.max_prompt_tokens, job.input("prompts", "prompts.parquet")
     validation = load_prompts(path, "validation", config.validation_prompts) if config.validation_prompts else None
     return Ground(
-        actors=Actors(policy, reference, None, tokenizer),
+        actors=Actors(policy, reference, None, tokenizer, config.precision),
         pairs=pairs,
         judge=load_reward_model(job.input("judge", "model"), device).score,
         validation=encode_prompts(tokenizer, validation, longest) if validation else None,

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from data_contracts.errors import InputError
+from models.configs import Precision
 from models.job import Job
 from models.language.language_model import LanguageModel, logprobs_of
 from models.language.own_files import Kept, Row, held_out_prompts, keep_apart, read_rows
 from models.language.text import Tokenizer, encode_prompt, encode_response, end_token, pad_right
 from models.policy_configs import SFTConfig
+from models.precision import computing_in
 from models.randomness import generator
 from models.reward.preference_data import FILE_NAME, read_preferences
 
@@ -80,7 +82,7 @@ def _encode(row: Row, tokenizer: Tokenizer, eos_id: int) -> Example:
     return Example(encode_prompt(tokenizer, row.messages, whole).ids, encode_response(tokenizer, row.response, eos_id))
 
 
-def response_loss(model: LanguageModel, examples: Sequence[Example], pad_id: int) -> Tensor:
+def response_loss(model: LanguageModel, examples: Sequence[Example], pad_id: int, precision: Precision = "float32") -> Tensor:
     """Σ −logprob () over the examples' response tokens, given prompt and response so far; with gradients.
 
     Padding stands at the end, where a causal model's tokens do not see it; no logits are computed in front of the first response.
@@ -89,5 +91,6 @@ def response_loss(model: LanguageModel, examples: Sequence[Example], pad_id: int
     first, length = min(len(example.prompt) for example in examples), padded.ids.shape[1]
     starts = torch.tensor([len(example.prompt) for example in examples], device=model.device)
     counts = padded.mask & (torch.arange(length, device=model.device) >= starts[:, None])
-    logits = model(input_ids=padded.ids, logits_to_keep=length - first + 1, use_cache=False).logits[:, :-1].float()
+    with computing_in(precision, model.device):
+        logits = model(input_ids=padded.ids, logits_to_keep=length - first + 1, use_cache=False).logits[:, :-1].float()
     return -logprobs_of(logits, padded.ids[:, first:]).masked_fill(~counts[:, first:], 0.0).sum()

@@ -20,6 +20,7 @@ from models.language.text import load_tokenizer, pad_token
 from models.metrics import finite, write_metrics
 from models.optimization import StepGuard, adamw, set_learning_rate, warmup_linear
 from models.policy_configs import SFTConfig
+from models.precision import check_precision
 from models.sft.examples import Example, Examples, load_examples, response_loss
 
 
@@ -29,6 +30,7 @@ def run(job: Job[SFTConfig]) -> Headline:
     Inputs: `base_model`, `preferences` (the chosen responses, and the prompts of every split), and `demonstrations` where there are any.
     """
     accelerator = Accelerator()
+    check_precision(job.config.precision, accelerator.device, "sft.precision")
     if accelerator.num_processes > 1:
         raise RecipeError("supervised fine-tuning runs in one process", remedy="ask for one process for this stage")
     directory = job.input("base_model", "model")
@@ -90,7 +92,7 @@ class Training:
         self.model.train()
         tokens, loss = sum(len(example.response) for example in batch), 0.0
         for part in self._microbatches(batch):
-            share = response_loss(self.model, part, self.pad_id) / tokens
+            share = response_loss(self.model, part, self.pad_id, self.config.precision) / tokens
             torch.autograd.backward(share)
             loss += share.item()
         grad_norm = self.guard.step(self.model.parameters(), self.optimizer)
@@ -101,7 +103,7 @@ class Training:
         """Mean loss per response token of the examples kept aside; keep the weights if it is the lowest so far."""
         self.model.eval()
         held_out = self.examples.held_out
-        total = sum(float(response_loss(self.model, part, self.pad_id)) for part in self._microbatches(held_out))
+        total = sum(float(response_loss(self.model, part, self.pad_id, self.config.precision)) for part in self._microbatches(held_out))
         loss = total / sum(len(example.response) for example in held_out)
         if loss < self.best_loss:
             self.best_step, self.best_loss = self.steps, loss

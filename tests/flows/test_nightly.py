@@ -136,6 +136,7 @@ def test_show_and_verify_read_it_back(unbroken: tuple[Path, str]) -> None:
     lineage = overnight(home, "show", policy)
     for kind in ("reward_model", "preferences", "snapshot", "feedback_batch"):
         assert kind in lineage
+    assert json.loads(overnight(home, "show", policy, "--json"))["id"].startswith(policy)
     assert "0 damaged" in overnight(home, "verify")
 
 

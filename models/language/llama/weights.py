@@ -12,6 +12,8 @@ from models.language.llama.functions import gated, turned_heads, unit_rms
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """What queries (N, heads, D) read from keys and values (N, kv_heads, D): (N, heads · D)."""
+ROTATIONS_BY_LENGTH = ("dynamic", "longrope")
+"""The library's rotary embeddings whose frequencies depend on how long the text is that is read with them."""
 
 
 class FusedLayer(NamedTuple):
@@ -109,11 +111,12 @@ def _weight(projection: Any) -> Tensor:
 
 
 def is_plain_llama(model: Any, *, with_adapters: bool = False) -> bool:
-    """A Llama in float32 or float64 whose projections are plain linear maps without bias, and which is to keep all that it computes."""
+    """A Llama in float32 or float64 whose projections are plain linear maps without bias, whose rotations depend on the position alone, and
+    which is to keep all that it computes."""
     backbone = model.model if type(model) is LlamaForCausalLM else model
     if type(backbone) is not LlamaModel or backbone.config.hidden_act != "silu" or backbone.dtype not in (torch.float32, torch.float64):
         return False
-    if any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules()):
+    if backbone.rotary_emb.rope_type in ROTATIONS_BY_LENGTH or any(getattr(m, "gradient_checkpointing", False) for m in backbone.modules()):
         return False
     projections = [module for name, module in backbone.layers.named_modules() if name.endswith("_proj")]
     if with_adapters:

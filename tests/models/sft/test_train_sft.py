@@ -70,6 +70,13 @@ def test_the_loss_is_that_of_transformers_with_prompts_left_out_of_its_labels(na
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
+def test_the_loss_in_bfloat16_is_near_that_in_float32(chat_model: Path) -> None:
+    """Oracle: the loss in float32, from which bfloat16's 8 bits (2^-8 is 0.4 %) are told apart and not far away."""
+    model, examples = load_language_model(chat_model), [Example([5, 6, 7], [10, 11]), Example([5], [12, 13, 14])]
+    exact, rounded = (response_loss(model, examples, 3, precision).item() for precision in ("float32", "bfloat16"))
+    assert 1e-5 < abs(rounded / exact - 1) < 0.02
+
+
 def test_it_learns_what_is_demonstrated(chat_model: Path, tmp_path: Path) -> None:
     # A response that is always the same has an entropy of 0: a loss far below the first one can be had, on other prompts, too.
     job = sft_job(tmp_path, chat_model, praising(), epochs=8, learning_rate=1e-2)

@@ -89,7 +89,7 @@ def test_what_cannot_be_labelled_is_named(rows: list[dict[str, Any]], message: s
 def test_an_annotator_is_one_of_the_recipes(server: Server, tmp_path: Path) -> None:
     pairs = write(tmp_path / "request.jsonl", PAIRS)
     for recipe, name, message in (
-        (load_recipe("built-in"), None, "which annotator is asked; the recipe's are: none"),
+        (load_recipe("built-in"), None, "has no annotators"),
         (recipe_of(server, longer), "other", "no annotator 'other'; the recipe's are: constitution"),
     ):
         with pytest.raises(RecipeError, match=message):

@@ -48,7 +48,8 @@ def test_states_and_gradients_are_the_librarys(kind: str, pad: Any) -> None:
 
 
 def test_only_a_plain_llama_is_read_so() -> None:
-    for changes in ({"attention_bias": True}, {"mlp_bias": True}, {"hidden_act": "gelu"}):
+    dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    for changes in ({"attention_bias": True}, {"mlp_bias": True}, {"hidden_act": "gelu"}, {"rope_parameters": dynamic}):
         assert FusedLlama.of(llama(**changes)) is None
     assert FusedLlama.of(llama().bfloat16()) is None
     checkpointing = llama()
