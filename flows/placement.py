@@ -1,7 +1,7 @@
 """Where a stage runs, and for how long: in the night's own process, or on a machine for learning, through a deployment there."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, PositiveFloat
 
@@ -28,6 +28,8 @@ LimitedStage = Literal[
     "measures",
 ]
 """The stages whose time grows with the data, the model, or somebody else's code."""
+DividedStage = Literal["reward model", "held-out judge", "policy"]
+"""The stages that several processes may do together."""
 SEVERAL = {"judge": "judges", "function": "measures", "measure": "measures"}
 """What each of several stages is limited as, by the name of their task."""
 
@@ -43,6 +45,11 @@ class RunConfig(StageConfig):
     )
     worker_wait: PositiveFloat = Field(
         default=720.0, description="minutes that a learning stage waits for a worker of that deployment before the night fails"
+    )
+    machines: dict[DividedStage, Annotated[int, Field(ge=2)]] = Field(
+        default_factory=dict,
+        description="machines among which the `processes` of a stage are divided, by stage, as `{ policy = 2 }`: each is a run of the "
+        "deployment in `learning` by a worker of its own",
     )
     time_limits: dict[LimitedStage, PositiveFloat] = Field(
         default_factory=dict,
@@ -71,7 +78,8 @@ def run_stage(
     limit = run.time_limits.get(limited)  # type: ignore[call-overload]
     try:
         if run.learning and learns(stage, config) and not _is_made(stage, home, config, inputs):
-            result = Elsewhere(run.learning, run.worker_wait, limit).run(stage, label, home, config, inputs)
+            machines = run.machines.get(label, 1)  # type: ignore[call-overload]
+            result = Elsewhere(run.learning, run.worker_wait, limit, machines).run(stage, label, home, config, inputs)
         else:
             seconds = limit and limit * 60
             task = stage.with_options(task_run_name=label, timeout_seconds=seconds)  # type: ignore[attr-defined]

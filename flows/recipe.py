@@ -103,6 +103,7 @@ class Recipe(BaseModel):
         if ptx and ptx.corpus is None and self.simulation is None:
             raise ValueError("policy.ptx needs a corpus: a text file as policy.ptx.corpus")
         self._refuse_rules_on_nothing()
+        self._check_machines()
         for name, split in (("reward_model", "train"), ("judge", "judge")):
             if getattr(self, name).split != split:
                 raise ValueError(f"{name}.split is {split!r} and nothing else: the judge must not see what the reward model learns from")
@@ -114,6 +115,15 @@ class Recipe(BaseModel):
                 f"policy.sampling and evaluation.sampling differ in {', '.join(differing)}: a policy is evaluated as it was trained"
             )
         return self
+
+    def _check_machines(self) -> None:
+        """Machines are workers of the deployment that learns, and each has as many processes as the others."""
+        learners = {"reward model": self.reward_model, "held-out judge": self.judge, "policy": self.policy}
+        for stage, machines in self.run.machines.items():
+            if not self.run.learning:
+                raise ValueError("run.machines needs run.learning, the deployment whose workers they are, such as 'learning/gpu'")
+            if (processes := getattr(learners[stage], "processes", 1)) % machines:
+                raise ValueError(f"run.machines divides the {processes} processes of {stage} among {machines}: make them a multiple of it")
 
     def _refuse_rules_on_nothing(self) -> None:
         """A rule of the gate on what the recipe does not measure could never be judged."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from data_contracts.errors import StorageError
+from models.processes import given_by_main
 from models.sharding import is_sharded, share_of, whole
 
 Part = nn.Module | Optimizer | MutableMapping[str, Tensor]
@@ -71,9 +72,22 @@ class Checkpoints:
     def restore(self, parts: Mapping[str, Part]) -> tuple[int, dict[str, Any]] | None:
         """Put the newest readable checkpoint back into the parts; its step and state, or None when there is none.
 
+        Of processes on several machines the main one reads it, and the others are given what it read.
+
         Raises:
             StorageError: the checkpoint belongs to another configuration or other inputs.
         """
+        found = given_by_main(self._read)
+        if found is None:
+            return None
+        record, tensors = found
+        random_states = _random_states()
+        for name, part in [*parts.items(), ("torch_rng", random_states)]:
+            _put(part, {key: tensors[f"{name}/{key}"] for key in _below(name, tensors)}, record["extras"][name])
+        _set_random_states(random_states)
+        return record["step"], record["state"]
+
+    def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         for folder in reversed(self._folders()):
             try:
                 record = json.loads((folder / STATE_NAME).read_text())
@@ -84,11 +98,7 @@ class Checkpoints:
                 raise StorageError(
                     "a checkpoint of another configuration or other inputs", where=str(folder), remedy="remove the work folder"
                 )
-            random_states = _random_states()
-            for name, part in [*parts.items(), ("torch_rng", random_states)]:
-                _put(part, {key: tensors[f"{name}/{key}"] for key in _below(name, tensors)}, record["extras"][name])
-            _set_random_states(random_states)
-            return record["step"], record["state"]
+            return record, tensors
         return None
 
     def _folders(self) -> list[Path]:

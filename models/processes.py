@@ -5,16 +5,20 @@ summed is the same everywhere afterwards, so all take the same steps and come to
 and sums nothing.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
+import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from models.sharding import is_sharded
 
 T = TypeVar("T")
+Read = tuple[dict[str, Any], dict[str, Tensor]] | None
 
 
 def own_share(rows: Sequence[T], accelerator: Accelerator) -> Sequence[T]:
@@ -43,3 +47,32 @@ def sum_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) 
     for parameter, count in zip(learned, have.tolist(), strict=True):
         if count:
             parameter.grad = total(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad, accelerator)
+
+
+def given_by_main(read: Callable[[], Read]) -> Read:
+    """What the main process reads, a record of JSON values and tensors by name, or nothing; where all are on one machine, each reads it."""
+    if os.environ.get("WORLD_SIZE", "1") == os.environ.get("LOCAL_WORLD_SIZE", "1"):
+        return read()
+    accelerator = Accelerator()
+    found = read() if accelerator.is_main_process else None
+    kinds = found and {name: [list(tensor.shape), str(tensor.dtype).removeprefix("torch.")] for name, tensor in found[1].items()}
+    record, kinds = json.loads(_told_by_main(json.dumps([found and found[0], kinds]), accelerator))
+    if kinds is None:
+        return None
+    empty = {name: torch.empty(shape, dtype=getattr(torch, dtype)) for name, (shape, dtype) in kinds.items()}
+    return record, {name: _passed_on(tensor, accelerator) for name, tensor in (found[1] if found else empty).items()}
+
+
+def _told_by_main(text: str, accelerator: Accelerator) -> str:
+    """The main process's text, as numbers and not as an object, which would be unpickled."""
+    own = torch.tensor(list(text.encode()), dtype=torch.uint8)
+    length = int(_passed_on(torch.tensor([len(own)]), accelerator))
+    whole = _passed_on(own if accelerator.is_main_process else torch.empty(length, dtype=torch.uint8), accelerator)
+    return bytes(whole.tolist()).decode()
+
+
+def _passed_on(tensor: Tensor, accelerator: Accelerator) -> Tensor:
+    """The main process's tensor in the place of each one's own, which is as large, on the CPU."""
+    here = tensor.to(accelerator.device)
+    dist.broadcast(here, 0)
+    return here.cpu()

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 from uuid import UUID, uuid4
@@ -27,11 +27,13 @@ from tasks.stage import StageResult
 LearningStage = Literal[
     "base model", "simulated responses", "reward model", "supervised fine-tuning", "policy", "evaluation", "judge", "function"
 ]
-REPLY = "result"
-"""Type of the artifact on the server by which a learning run hands its result or error back."""
+REPLY, MEETING = "result", "meeting"
+"""Types of the artifacts on the server by which a learning run hands its result or error back, and says where other machines meet it."""
 POLL_SECONDS = 2.0
 ATTEMPTS = 2
 """Runs that a stage gets: one whose process, worker or machine went is begun once more and goes on from its last checkpoint."""
+ALONE_SECONDS = 60.0
+"""What is left of a run on several machines gets so long to end by itself."""
 OUTAGE_SECONDS = 300.0
 """A server that is started anew is waited for so long."""
 
@@ -52,6 +54,8 @@ class Elsewhere:
     """Minutes until a worker must have begun."""
     limit: float | None
     """Minutes that the run may then take."""
+    machines: int = 1
+    """Workers that do it together, each by a run of its own; the first run leads, and its end is the stage's."""
 
     def run(
         self, stage: Callable[..., StageResult], label: str, home: Home, config: BaseModel, inputs: Mapping[str, StageResult | None]
@@ -70,14 +74,34 @@ class Elsewhere:
         }
         with get_client(sync_client=True) as client:
             for _ in range(ATTEMPTS):
-                started = self._start(label, parameters)
-                with _cancelled_if_left(client, started.id):
-                    ended = self._wait(client, started.id, label)
-                if not (ended.state and ended.state.is_crashed()):
+                with ExitStack() as left:
+                    runs = [run.id for run in self._start_all(client, label, parameters, left)]
+                    self._wait(client, runs, label)
+                    ended = [client.read_flow_run(run) for run in runs]
+                if not any(run.state and run.state.is_crashed() for run in ended):
                     break
             result = _reply(client, ended, label)
         home.refresh()  # what was made there may stand in a store
         return result
+
+    def _start_all(self, client: SyncPrefectClient, label: str, parameters: dict[str, Any], left: ExitStack) -> Iterator[FlowRun]:
+        """Begin the run, or one per machine, which meet where the first one says; left unended with the stack, they are cancelled."""
+        group = {"machines": self.machines, "patience": int(self.wait * 60)}
+        lead = self._start(label, parameters if self.machines == 1 else {**parameters, "group": group})
+        left.enter_context(_cancelled_when_left(client, lead.id))
+        yield lead
+        if self.machines == 1:
+            return
+        group = {**group, **self._meeting(client, lead.id, label)}
+        for rank in range(1, self.machines):
+            helper = self._start(f"{label}, machine {rank + 1}", {**parameters, "group": {**group, "rank": rank}})
+            left.enter_context(_cancelled_when_left(client, helper.id))
+            yield helper
+
+    def _meeting(self, client: SyncPrefectClient, lead: UUID, label: str) -> dict[str, Any]:
+        """Where the machine that leads awaits the others, once it says so."""
+        self._wait(client, [lead], label, until=lambda: bool(_left_behind(client, lead, MEETING)))
+        return _left_behind(client, lead, MEETING)
 
     def _start(self, label: str, parameters: dict[str, Any]) -> FlowRun:
         """Begin a run; a server that does not answer is asked again, and begins it once."""
@@ -94,34 +118,39 @@ class Elsewhere:
                     raise
             time.sleep(POLL_SECONDS)
 
-    def _wait(self, client: SyncPrefectClient, run: UUID, label: str) -> FlowRun:
-        """Look at the run until it has ended."""
-        deadline, begun = time.monotonic() + self.wait * 60, False
+    def _wait(self, client: SyncPrefectClient, runs: Sequence[UUID], label: str, until: Callable[[], bool] = lambda: False) -> None:
+        """Look at the runs until all have ended, one that the others need ended a while ago, or what is waited for is there."""
+        awaited, limit, alone = time.monotonic() + self.wait * 60, float("inf"), float("inf")
         while True:
             with suppress(TransportError):  # a server that is started anew
-                found = client.read_flow_run(run)
-                if found.state and found.state.is_final():
-                    return found
-                if not begun and found.state and found.state.is_running():
-                    begun, deadline = True, time.monotonic() + self.limit * 60 if self.limit else float("inf")
-            if time.monotonic() > deadline and begun:
+                states = [client.read_flow_run(run).state for run in runs]
+                ended = [state for state in states if state and state.is_final()]
+                if until() or len(ended) == len(runs):
+                    return
+                if all(state and not state.is_scheduled() and not state.is_pending() for state in states):
+                    awaited, limit = float("inf"), min(limit, time.monotonic() + self.limit * 60 if self.limit else float("inf"))
+                if states[0] in ended or not all(state.is_completed() for state in ended):
+                    alone = min(alone, time.monotonic() + ALONE_SECONDS)
+            if time.monotonic() > alone:
+                return
+            if time.monotonic() > limit:
                 raise TimeoutError
-            if time.monotonic() > deadline:
+            if time.monotonic() > awaited:
+                few = f"too few workers ({self.machines} are needed)" if self.machines > 1 else "no worker"
                 remedy = "start a worker for its pool (`prefect worker start --pool gpu`), or raise run.worker_wait"
-                raise StageError(f"no worker began {label} through {self.deployment} within {self.wait:g} minutes", remedy=remedy)
+                raise StageError(f"{few} began {label} through {self.deployment} within {self.wait:g} minutes", remedy=remedy)
             time.sleep(POLL_SECONDS)
 
 
 @contextmanager
-def _cancelled_if_left(client: SyncPrefectClient, run: UUID) -> Iterator[None]:
-    """Cancel a run when the block is left by an error, as when the night that waits for it is cancelled itself."""
+def _cancelled_when_left(client: SyncPrefectClient, run: UUID) -> Iterator[None]:
+    """Cancel a run that has not ended when the block is left, as when the night that waits for it is cancelled itself."""
     try:
         yield
-    except BaseException:
+    finally:
         state = client.read_flow_run(run).state
         if not (state and state.is_final()):
-            client.set_flow_run_state(run, Cancelling(message="the night that waited for it ended"))
-        raise
+            client.set_flow_run_state(run, Cancelling(message="what it was a part of ended"))
 
 
 def reply_of(outcome: StageResult | OvernightError) -> dict[str, Any]:
@@ -131,20 +160,37 @@ def reply_of(outcome: StageResult | OvernightError) -> dict[str, Any]:
     return {"error": {"type": type(outcome).__name__, "what": outcome.what, "where": outcome.where, "remedy": outcome.remedy}}
 
 
-def _reply(client: SyncPrefectClient, run: FlowRun, label: str) -> StageResult:
-    """What a run that has ended handed back."""
-    replies = client.read_artifacts(
-        artifact_filter=ArtifactFilter(type=ArtifactFilterType(any_=[REPLY])),
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
-    )
-    reply = json.loads(str(replies[0].data)) if replies else {}
+def _reply(client: SyncPrefectClient, runs: Sequence[FlowRun], label: str) -> StageResult:
+    """What the runs, the leading one first, handed back when the stage was over."""
+    reply = _left_behind(client, runs[0].id, REPLY)
     if "result" in reply:
         return StageResult.model_validate(reply["result"])
+    badly = [(place, run) for place, run in enumerate(runs) if run.state and run.state.is_final() and not run.state.is_completed()]
+    helpers = "".join(f"; machine {place + 1}: {_ending(client, run)}" for place, run in badly if place)
     if "error" in reply:
         told = reply["error"]
         kind = getattr(errors, told["type"], StageError)
-        raise kind(told["what"], where=told["where"], remedy=told["remedy"])
-    state = run.state
-    ended = f"{state.name}: {state.message}" if state and state.message else str(state and state.name)
+        raise kind(told["what"] + helpers, where=told["where"], remedy=told["remedy"])
+    first = next((run for _, run in badly), runs[0])
     remedy = "look at its page on the server, mend the cause and run again: it goes on from its last checkpoint"
-    raise StageError(f"the run of {label} ended as {ended}", where=f"flow run {run.name} ({run.id})", remedy=remedy)
+    where = f"flow run {first.name} ({first.id})"
+    raise StageError(
+        f"the run of {label} ended as {_ending(client, first)}{helpers if first is runs[0] else ''}", where=where, remedy=remedy
+    )
+
+
+def _left_behind(client: SyncPrefectClient, run: UUID, kind: str) -> dict[str, Any]:
+    """What a run left on the server as an artifact of a type, or nothing."""
+    found = client.read_artifacts(
+        artifact_filter=ArtifactFilter(type=ArtifactFilterType(any_=[kind])),
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])),
+    )
+    return dict(json.loads(str(found[0].data))) if found else {}
+
+
+def _ending(client: SyncPrefectClient, run: FlowRun) -> str:
+    """How a run ended, in words."""
+    if "error" in (reply := _left_behind(client, run.id, REPLY)):
+        return str(reply["error"]["what"])
+    state = run.state
+    return f"{state.name}: {state.message}" if state and state.message else str(state and state.name)

@@ -4,7 +4,9 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,6 +19,7 @@ from models.config_parts import functions_of
 from models.configs import EvaluationConfig, RewardModelConfig
 from models.jobs import JOBS
 from models.policy_configs import DPOConfig, PPOConfig, SFTConfig
+from tasks.learning.machines import HelpedError, group_of_machines
 from tasks.learning.own_files import provide_files
 from tasks.learning.worker import run_job, turn
 from tasks.progress import StageProgress, emit
@@ -65,6 +68,9 @@ def make_learned(
         config: the job's configuration.
         inputs: input artifacts by role; None for one that is absent.
         libraries: those whose versions decide the result.
+
+    Raises:
+        HelpedError: this machine helped another one, which has the artifact (see `tasks.learning.machines`).
     """
     present = {role: artifact for role, artifact in inputs.items() if artifact is not None}
     identity = Identity(
@@ -75,16 +81,22 @@ def make_learned(
         inputs=tuple(artifact.manifest.as_input(role) for role, artifact in present.items()),
     )
     work = home.work / identity.id[:SHORT]
-    log = home.logs / f"{kind}-{identity.id[:SHORT]}.log"
+    group, processes = group_of_machines(), getattr(config, "processes", 1)
+    log = home.logs / f"{kind}-{identity.id[:SHORT]}{f'-machine-{group.rank + 1}' if group and group.rank else ''}.log"
 
-    def build(output: Path) -> Headline:
+    def learn(output: Path, work: Path) -> Headline:
         paths = {role: artifact.path for role, artifact in present.items()}
-        return run_job(job, config, paths, output, work, log, processes=getattr(config, "processes", 1), on_progress=_forward)
+        return run_job(job, config, paths, output, work, log, processes=processes, group=group, on_progress=_forward)
 
+    if group and group.rank:
+        home.work.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f"machine-{group.rank + 1}-", dir=home.work) as aside:
+            learn(Path(aside, "output"), Path(aside, "work"))
+        raise HelpedError(kind)
     if _only_what_is_made.get() and home.artifacts.find(kind, identity.id) is None:
         raise NotMadeError(kind)
     with turn(work):
-        made = home.artifacts.make(identity, build)
+        made = home.artifacts.make(identity, partial(learn, work=work))
         shutil.rmtree(work, ignore_errors=True)
     return made
 

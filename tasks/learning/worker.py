@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from models.lifeline import EXIT_CODE, alive, family, name_of, supervisor_env
 from models.progress import DISK_FULL
 from models.sizes import readable
 from tasks.costs import add_peak_memory
+from tasks.learning.machines import Group
 from tasks.learning.memory import MemoryWatch, memory_there_is
 
 LAUNCHER_SPEAKS = "torch/distributed/elastic/"
@@ -38,7 +39,8 @@ SWEEP_SECONDS = 30.0
 LOG_LINES = 8
 """Lines of the log's end that an error message quotes."""
 
-LAUNCHER = ("models.lifeline", "accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--main_process_port", "0")
+LAUNCHER = ("models.lifeline", "accelerate.commands.launch", "--multi_gpu")
+ONE_MACHINE = ("--num_machines", "1", "--main_process_port", "0")
 LAUNCHER_SETTINGS = ("--mixed_precision", "no", "--dynamo_backend", "no", "--gpu_ids", "all")
 """`--multi_gpu` also starts CPU ranks, which `--cpu` would not: with that, one process runs however many are asked for. The
 settings are stated because the launcher would otherwise take them from a configuration file of the user's."""
@@ -53,6 +55,7 @@ def run_job(
     log: Path,
     *,
     processes: int = 1,
+    group: Group | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Headline:
     """Run `python -m models JOB` and wait for it.
@@ -67,6 +70,7 @@ def run_job(
         work: where checkpoints, the configuration, the progress and the headline stand; kept, so that a next run goes on.
         log: file that the job's output is appended to; never a pipe, which would break or block with whoever reads it.
         processes: processes that train together, started through accelerate when there is more than one.
+        group: machines that these processes are divided among; the headline of one that helps is empty.
         on_progress: called with each `progress` event while the job runs.
 
     Returns:
@@ -83,13 +87,13 @@ def run_job(
     (work / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
     with log.open("ab") as sink:
         begin = sink.tell()
-        with running(_command(job, inputs, output, work, processes), sink.fileno(), work) as process:
+        with running(_command(job, inputs, output, work, launch("models", processes, group)), sink.fileno(), work) as process:
             memory = MemoryWatch(process.pid, launched=processes > 1)
             _follow(process, events, on_progress, memory)
     add_peak_memory(memory.peak)
     if process.returncode != 0:
         raise job_error(job, process.returncode, events.error, log, begin, memory.peak)
-    headline: Headline = json.loads((work / "headline.json").read_text())
+    headline: Headline = {} if group and group.rank else json.loads((work / "headline.json").read_text())
     return headline
 
 
@@ -118,16 +122,17 @@ def sweep(work: Path) -> None:
         (work / "pid").unlink()
 
 
-def _command(job: str, inputs: Mapping[str, Path], output: Path, work: Path, processes: int) -> list[str]:
-    command = [*launch("models", processes), job, "--config", str(work / "config.json"), "--output", str(output), "--work", str(work)]
+def _command(job: str, inputs: Mapping[str, Path], output: Path, work: Path, launched: Sequence[str]) -> list[str]:
+    command = [*launched, job, "--config", str(work / "config.json"), "--output", str(output), "--work", str(work)]
     for role, path in inputs.items():
         command += ["--input", f"{role}={path}"]
     return [*command, "--progress", str(work / "progress.jsonl")]
 
 
-def launch(module: str, processes: int) -> list[str]:
-    """The beginning of a command that runs a module in so many processes."""
-    launcher = [*LAUNCHER, *LAUNCHER_SETTINGS, "--num_processes", str(processes), "--module"] if processes > 1 else []
+def launch(module: str, processes: int, group: Group | None = None) -> list[str]:
+    """The beginning of a command that runs a module in so many processes, or this machine's share of them."""
+    where = group.launcher_settings if group else ONE_MACHINE
+    launcher = [*LAUNCHER, *where, *LAUNCHER_SETTINGS, "--num_processes", str(processes), "--module"] if processes > 1 else []
     return [sys.executable, "-m", *launcher, module]
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from flows.service.installation import Installation
+from flows.service.processes import Processes
 from models.lifeline import alive, family
 from tests.flows.service.installed import Installed, overnight
 
@@ -42,6 +45,28 @@ def test_a_night_learns_on_the_gpu_pool_and_shows_itself(installed: Installed, n
     assert {"tiny-agreement", "tiny-data-gate", "tiny-evaluation", "tiny-gate", "tiny-summary"} <= set(shown)
     assert record["report"] in shown["tiny-summary"]["data"]
     assert Path(record["report"]).exists()
+
+
+def test_a_policy_learns_on_two_machines(installed: Installed, night: str, tmp_path: Path) -> None:
+    """Two workers of the pool gpu, each of which runs one of the policy's two processes."""
+    installed.wait(night)
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gpu", "--type", "process", "--limit", "1", "--name", "gpu-2"]
+    second = Processes(tmp_path)
+    second.start("second gpu worker", command, Installation(installed.home).environment(installed.address))
+    try:
+        together = {"run": {**LEARNING["run"], "machines": {"policy": 2}}, "policy": {"processes": 2, "kl_coef": 0.15}}
+        ended = installed.wait(installed.start("nightly/nightly", changes=together))
+    finally:
+        second.stop("second gpu worker")
+    assert ended["state_type"] == "COMPLETED", ended["state"]
+    runs = {run["name"]: run for run in installed.runs("gpu") if run["name"].startswith("policy") and run["parameters"].get("group")}
+    assert {name: run["state_name"] for name, run in runs.items()} == {"policy": "Completed", "policy, machine 2": "Completed"}
+    assert {run["parameters"]["group"].get("rank", 0) for run in runs.values()} == {0, 1}
+    (made,) = (stage for stage in installed.nights()[-1]["stages"] if stage["stage"] == "policy")
+    assert not made["reused"]
+    assert not list(installed.home.glob("work/machine-*"))
+    logs = {path.stem.partition(made["artifact_id"][:16])[2] for path in installed.home.glob(f"logs/policy-{made['artifact_id'][:16]}*")}
+    assert logs == {"", "-machine-2"}
 
 
 def test_status_finds_nothing_wrong_and_up_changes_nothing(installed: Installed, night: str) -> None:
