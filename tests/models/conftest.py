@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from transformers import BertConfig, BertModel, BertTokenizer, GPT2Config, GPT2LMHeadModel
+from transformers import BertConfig, BertModel, BertTokenizer, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from models.configs import PretrainConfig
 from models.language.language_model import new_language_model, save_language_model
@@ -55,6 +55,17 @@ def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if parameter.ndim == 2:
             torch.nn.init.normal_(parameter, std=0.3)
     save_language_model(model, tokenizer, directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def shared_heads_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama in which two heads share one of keys and values."""
+    directory = tmp_path_factory.mktemp("shared_heads_model") / "model"
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    config = LlamaConfig(**shape, vocab_size=256, max_position_embeddings=64, initializer_range=0.15)
+    LlamaForCausalLM(config).save_pretrained(directory)
     return directory
 
 

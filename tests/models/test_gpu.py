@@ -9,10 +9,12 @@ import torch
 from models.configs import SamplingConfig
 from models.language.generation import generate
 from models.language.language_model import load_language_model
+from models.language.llama.captured import CapturedDecoding
 from models.language.text import load_tokenizer, pad_token
 from models.reward.reward_model import load_reward_model, new_reward_model
 from tests.models import learning
 from tests.models.conftest import sentences, user
+from tests.models.decoding_steps import compare_with_the_library
 from tests.models.reward import test_train_reward_model
 from tests.models.test_resume import start
 
@@ -42,6 +44,12 @@ def test_samples_are_the_same_and_so_are_their_logprobs(chat_model: Path) -> Non
     assert [one.ids for one in there] == [one.ids for one in here]
     for one, other in zip(there, here, strict=True):
         torch.testing.assert_close(torch.tensor(one.logprobs), torch.tensor(other.logprobs), **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["chat_model", "shared_heads_model"])
+def test_rows_leave_a_captured_step(name: str, request: pytest.FixtureRequest) -> None:
+    """Few of the graph's rows, which then stay in it, and more than half of them, for which it is captured anew."""
+    compare_with_the_library(request.getfixturevalue(name), CapturedDecoding, "cuda")
 
 
 def test_a_reward_model_trains_there(tmp_path: Path, chat_model: Path) -> None:

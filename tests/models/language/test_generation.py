@@ -5,18 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from data_contracts.errors import RecipeError
 from models.configs import SamplingConfig
-from models.language.decoding import Decoding
 from models.language.generation import Generation, generate, sample_tokens
 from models.language.language_model import LanguageModel, load_language_model, response_batch, response_logprobs
 from models.language.llama.captured import CapturedDecoding
 from models.language.llama.decoding import LlamaDecoding
 from models.language.llama.weights import FusedLlama
-from models.language.text import decode_response, load_tokenizer, pad_left
+from models.language.text import decode_response, load_tokenizer
 from models.randomness import derive_seed, uniforms
+from tests.models.decoding_steps import PROMPTS, compare_with_the_library
 
 GREEDY = 1e-5
 """A temperature at which the likeliest token is always taken."""
@@ -30,23 +29,10 @@ def sample(model: LanguageModel, prompts: list[list[int]], *, eos_id: int = 3, s
 
 
 @pytest.fixture
-def shared_heads_model(tmp_path: Path) -> Path:
-    """A tiny random Llama in which two heads share one of keys and values."""
-    torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
-    config = LlamaConfig(**shape, vocab_size=256, max_position_embeddings=64, initializer_range=0.15)
-    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
-
-
-@pytest.fixture
 def poisoned_memory() -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
-
-
-PROMPTS = [[20, 30, 40], [7], [9, 8, 7, 6, 5, 4, 100, 200], [50, 51], [7, 7, 7, 7, 7]]
 
 
 def test_stories_begin_as_their_model_card_says(stories: Path) -> None:
@@ -143,20 +129,8 @@ def test_no_prompts_no_responses(chat_model: Path) -> None:
 @pytest.mark.parametrize("way", [LlamaDecoding, CapturedDecoding])
 @pytest.mark.parametrize("name", ["chat_model", "shared_heads_model", "stories"])
 def test_the_fused_llama_gives_the_logits_of_the_library(name: str, way: type[LlamaDecoding], request: pytest.FixtureRequest) -> None:
-    """Padded rows, rows that leave, and (all but the first) fewer key heads than query heads; float64; unwritten memory is NaN."""
-    model = load_language_model(request.getfixturevalue(name)).double().eval()
-    llama, padded = FusedLlama.of(model), pad_left(PROMPTS, 0, "cpu")
-    assert llama is not None
-    ours, library = way(llama, model.lm_head.weight, padded, 4), Decoding(model, padded, 4)
-    with torch.inference_mode():
-        torch.testing.assert_close(ours.start(), library.start(), rtol=1e-5, atol=1e-6)
-        for decoding in (ours, library):
-            decoding.keep(torch.tensor([0, 1, 2, 4]))
-        for tokens, going in (([5, 6, 8, 9], [0, 2, 3]), ([9, 8, 7], [0, 2]), ([6, 5], [1]), ([4], [0])):
-            found, expected = (decoding.advance(torch.tensor(tokens)) for decoding in (ours, library))
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-            for decoding in (ours, library):
-                decoding.keep(torch.tensor(going))
+    """Padded rows, rows that leave, and (all but the first) fewer key heads than query heads; unwritten memory is NaN."""
+    compare_with_the_library(request.getfixturevalue(name), way, "cpu")
 
 
 def test_only_a_plain_llama_is_fused(gpt2_model: Path, chat_model: Path) -> None:
