@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 from uuid import UUID, uuid4
@@ -76,11 +76,12 @@ class Elsewhere:
             for _ in range(ATTEMPTS):
                 with ExitStack() as left:
                     runs = [run.id for run in self._start_all(client, label, parameters, left)]
-                    self._wait(client, runs, label)
-                    ended = [client.read_flow_run(run) for run in runs]
-                if not any(run.state and run.state.is_crashed() for run in ended):
+                    found = self._wait(client, runs, label)
+                    if all(map(_is_over, found)):
+                        left.pop_all()
+                if not any(run.state and run.state.is_crashed() for run in found):
                     break
-            result = _reply(client, ended, label)
+            result = _reply(client, found, label)
         home.refresh()  # what was made there may stand in a store
         return result
 
@@ -88,18 +89,16 @@ class Elsewhere:
         """Begin the run, or one per machine, which meet where the first one says; left unended with the stack, they are cancelled."""
         group = {"machines": self.machines, "patience": int(self.wait * 60)}
         lead = self._start(label, parameters if self.machines == 1 else {**parameters, "group": group})
-        left.enter_context(_cancelled_when_left(client, lead.id))
+        left.callback(_cancel, client, lead.id)
         yield lead
-        if self.machines == 1:
-            return
-        group = {**group, **self._meeting(client, lead.id, label)}
-        for rank in range(1, self.machines):
-            helper = self._start(f"{label}, machine {rank + 1}", {**parameters, "group": {**group, "rank": rank}})
-            left.enter_context(_cancelled_when_left(client, helper.id))
+        meeting = self._meeting(client, lead.id, label) if self.machines > 1 else {}
+        for rank in range(1, self.machines) if meeting else ():
+            helper = self._start(f"{label}, machine {rank + 1}", {**parameters, "group": {**group, **meeting, "rank": rank}})
+            left.callback(_cancel, client, helper.id)
             yield helper
 
     def _meeting(self, client: SyncPrefectClient, lead: UUID, label: str) -> dict[str, Any]:
-        """Where the machine that leads awaits the others, once it says so."""
+        """Where the machine that leads awaits the others, once it says so; nothing if it ended before."""
         self._wait(client, [lead], label, until=lambda: bool(_left_behind(client, lead, MEETING)))
         return _left_behind(client, lead, MEETING)
 
@@ -118,21 +117,23 @@ class Elsewhere:
                     raise
             time.sleep(POLL_SECONDS)
 
-    def _wait(self, client: SyncPrefectClient, runs: Sequence[UUID], label: str, until: Callable[[], bool] = lambda: False) -> None:
-        """Look at the runs until all have ended, one that the others need ended a while ago, or what is waited for is there."""
+    def _wait(
+        self, client: SyncPrefectClient, runs: Sequence[UUID], label: str, until: Callable[[], bool] = lambda: False
+    ) -> list[FlowRun]:
+        """The runs once all have ended, one that the others need ended a while ago, or what is waited for is there."""
         awaited, limit, alone = time.monotonic() + self.wait * 60, float("inf"), float("inf")
+        found: list[FlowRun] = []
         while True:
             with suppress(TransportError):  # a server that is started anew
-                states = [client.read_flow_run(run).state for run in runs]
-                ended = [state for state in states if state and state.is_final()]
-                if until() or len(ended) == len(runs):
-                    return
-                if all(state and not state.is_scheduled() and not state.is_pending() for state in states):
+                found = [client.read_flow_run(run) for run in runs]
+                if until() or all(map(_is_over, found)):
+                    return found
+                if all(run.state and not run.state.is_scheduled() and not run.state.is_pending() for run in found):
                     awaited, limit = float("inf"), min(limit, time.monotonic() + self.limit * 60 if self.limit else float("inf"))
-                if states[0] in ended or not all(state.is_completed() for state in ended):
+                if _is_over(found[0]) or any(map(_ended_badly, found)):
                     alone = min(alone, time.monotonic() + ALONE_SECONDS)
             if time.monotonic() > alone:
-                return
+                return found
             if time.monotonic() > limit:
                 raise TimeoutError
             if time.monotonic() > awaited:
@@ -142,15 +143,18 @@ class Elsewhere:
             time.sleep(POLL_SECONDS)
 
 
-@contextmanager
-def _cancelled_when_left(client: SyncPrefectClient, run: UUID) -> Iterator[None]:
-    """Cancel a run that has not ended when the block is left, as when the night that waits for it is cancelled itself."""
-    try:
-        yield
-    finally:
-        state = client.read_flow_run(run).state
-        if not (state and state.is_final()):
-            client.set_flow_run_state(run, Cancelling(message="what it was a part of ended"))
+def _is_over(run: FlowRun) -> bool:
+    return bool(run.state and run.state.is_final())
+
+
+def _ended_badly(run: FlowRun) -> bool:
+    return bool(run.state and run.state.is_final() and not run.state.is_completed())
+
+
+def _cancel(client: SyncPrefectClient, run: UUID) -> None:
+    """Cancel a run that has not ended, as when the night that waits for it is cancelled itself."""
+    if not _is_over(client.read_flow_run(run)):
+        client.set_flow_run_state(run, Cancelling(message="what it was a part of ended"))
 
 
 def reply_of(outcome: StageResult | OvernightError) -> dict[str, Any]:
@@ -165,7 +169,7 @@ def _reply(client: SyncPrefectClient, runs: Sequence[FlowRun], label: str) -> St
     reply = _left_behind(client, runs[0].id, REPLY)
     if "result" in reply:
         return StageResult.model_validate(reply["result"])
-    badly = [(place, run) for place, run in enumerate(runs) if run.state and run.state.is_final() and not run.state.is_completed()]
+    badly = [(place, run) for place, run in enumerate(runs) if _ended_badly(run)]
     helpers = "".join(f"; machine {place + 1}: {_ending(client, run)}" for place, run in badly if place)
     if "error" in reply:
         told = reply["error"]

@@ -104,6 +104,13 @@ def test_machines_meet_where_the_one_that_leads_says(tmp_path: Path, monkeypatch
     assert server.cancelled == 0
 
 
+def test_a_lead_that_ends_before_it_says_where_to_meet_gets_no_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(reply_of(StageError("it is broken")), states=[FAILED])
+    with pytest.raises(StageError, match="it is broken"):
+        through(monkeypatch, server, tmp_path, machines=2)
+    assert len(server.begun) == 1
+
+
 @pytest.mark.parametrize("states", [(RUNNING, FAILED), (FAILED, RUNNING)])
 def test_what_is_left_of_a_group_of_machines_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: tuple[Any, ...]) -> None:
     server = Server(meeting={"host": "10.0.0.7", "port": 4711}, states=states)
