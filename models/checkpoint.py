@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from data_contracts.errors import StorageError
-from models.processes import given_by_main
+from models.processes import Stored, given_by_main
 from models.sharding import is_sharded, share_of, whole
 
 Part = nn.Module | Optimizer | MutableMapping[str, Tensor]
@@ -87,7 +87,7 @@ class Checkpoints:
         _set_random_states(random_states)
         return record["step"], record["state"]
 
-    def _read(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    def _read(self) -> Stored | None:
         for folder in reversed(self._folders()):
             try:
                 record = json.loads((folder / STATE_NAME).read_text())

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from models.sharding import is_sharded
 
 T = TypeVar("T")
-Read = tuple[dict[str, Any], dict[str, Tensor]] | None
+Stored = tuple[dict[str, Any], dict[str, Tensor]]
+"""A record of JSON values, and tensors by name."""
 
 
 def own_share(rows: Sequence[T], accelerator: Accelerator) -> Sequence[T]:
@@ -49,8 +50,8 @@ def sum_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) 
             parameter.grad = total(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad, accelerator)
 
 
-def given_by_main(read: Callable[[], Read]) -> Read:
-    """What the main process reads, a record of JSON values and tensors by name, or nothing; where all are on one machine, each reads it."""
+def given_by_main(read: Callable[[], Stored | None]) -> Stored | None:
+    """What the main process reads, or None where it finds nothing; where all processes are on one machine, each reads it itself."""
     if os.environ.get("WORLD_SIZE", "1") == os.environ.get("LOCAL_WORLD_SIZE", "1"):
         return read()
     accelerator = Accelerator()

@@ -169,18 +169,16 @@ def _reply(client: SyncPrefectClient, runs: Sequence[FlowRun], label: str) -> St
     reply = _left_behind(client, runs[0].id, REPLY)
     if "result" in reply:
         return StageResult.model_validate(reply["result"])
-    badly = [(place, run) for place, run in enumerate(runs) if _ended_badly(run)]
-    helpers = "".join(f"; machine {place + 1}: {_ending(client, run)}" for place, run in badly if place)
+    first = runs[0] if "error" in reply else next(filter(_ended_badly, runs), runs[0])
+    others = [run for run in runs if run is not first and _ended_badly(run)]
+    besides = "".join(f"; the run {run.name} ended as {_ending(client, run)}" for run in others)
     if "error" in reply:
         told = reply["error"]
         kind = getattr(errors, told["type"], StageError)
-        raise kind(told["what"] + helpers, where=told["where"], remedy=told["remedy"])
-    first = next((run for _, run in badly), runs[0])
+        raise kind(told["what"] + besides, where=told["where"], remedy=told["remedy"])
     remedy = "look at its page on the server, mend the cause and run again: it goes on from its last checkpoint"
     where = f"flow run {first.name} ({first.id})"
-    raise StageError(
-        f"the run of {label} ended as {_ending(client, first)}{helpers if first is runs[0] else ''}", where=where, remedy=remedy
-    )
+    raise StageError(f"the run of {label} ended as {_ending(client, first)}{besides}", where=where, remedy=remedy)
 
 
 def _left_behind(client: SyncPrefectClient, run: UUID, kind: str) -> dict[str, Any]:

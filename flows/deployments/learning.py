@@ -94,7 +94,7 @@ def _run(place: Place, name: LearningStage, config: dict[str, Any], inputs: dict
     given = {role: id_ and StageResult.of(role, artifacts.open(id_), reused=True) for role, id_ in inputs.items()}
     emit(StageStarted(name))
     group = group_of_machines()
-    task = of.task.fn if group and group.rank else of.task  # what one that helps leaves by is no error of a task
+    task = of.task.fn if group and group.helps else of.task  # what one that helps leaves by is no error of a task
     result: StageResult = task(str(place.home.root), settings, **given)
     emit(result.ended())
     return result

@@ -24,6 +24,11 @@ class Group(BaseModel):
     patience: int = Field(gt=0, description="seconds until all must have come")
 
     @property
+    def helps(self) -> bool:
+        """Whether this machine only helps the one that leads."""
+        return self.rank > 0
+
+    @property
     def launcher_settings(self) -> list[str]:
         """What accelerate's launcher is told of it."""
         place = ["--num_machines", str(self.machines), "--machine_rank", str(self.rank)]
@@ -54,7 +59,7 @@ def learning_in(group: Group | None) -> Iterator[None]:
 
 
 def own_address(reaching: str, port: int) -> tuple[str, int]:
-    """This machine's address on the way to another one, and a port that nobody uses just now.
+    """This machine's IPv4 address on the way to another one, and a port that nobody uses just now.
 
     Args:
         reaching: name or address of the other machine; no packet is sent.

@@ -82,15 +82,16 @@ def make_learned(
     )
     work = home.work / identity.id[:SHORT]
     group, processes = group_of_machines(), getattr(config, "processes", 1)
-    log = home.logs / f"{kind}-{identity.id[:SHORT]}{f'-machine-{group.rank + 1}' if group and group.rank else ''}.log"
+    machine = f"-machine-{group.rank + 1}" if group and group.helps else ""
+    log = home.logs / f"{kind}-{identity.id[:SHORT]}{machine}.log"
 
     def learn(output: Path, work: Path) -> Headline:
         paths = {role: artifact.path for role, artifact in present.items()}
         return run_job(job, config, paths, output, work, log, processes=processes, group=group, on_progress=_forward)
 
-    if group and group.rank:
+    if machine:
         home.work.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f"machine-{group.rank + 1}-", dir=home.work) as aside:
+        with TemporaryDirectory(prefix=f"{machine[1:]}-", dir=home.work) as aside:
             learn(Path(aside, "output"), Path(aside, "work"))
         raise HelpedError(kind)
     if _only_what_is_made.get() and home.artifacts.find(kind, identity.id) is None:

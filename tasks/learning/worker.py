@@ -93,7 +93,7 @@ def run_job(
     add_peak_memory(memory.peak)
     if process.returncode != 0:
         raise job_error(job, process.returncode, events.error, log, begin, memory.peak)
-    headline: Headline = {} if group and group.rank else json.loads((work / "headline.json").read_text())
+    headline: Headline = {} if group and group.helps else json.loads((work / "headline.json").read_text())
     return headline
 
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from httpx import ConnectError
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.states import Completed, Crashed, Failed, Running
+from prefect.states import Completed, Crashed, Failed, Running, Scheduled
 
 from data_contracts import errors
 from data_contracts.errors import OvernightError, RecipeError, StageError
@@ -52,13 +52,13 @@ class Server:
         self.cancelled += 1
 
 
-def through(monkeypatch: pytest.MonkeyPatch, server: Server, home: Path, machines: int = 1) -> StageResult:
+def through(monkeypatch: pytest.MonkeyPatch, server: Server, home: Path, machines: int = 1, wait: float = 1.0) -> StageResult:
     """The stage `policy`, run through a deployment of this server."""
     monkeypatch.setattr(elsewhere, "get_client", lambda **_: nullcontext(server))
     monkeypatch.setattr(Elsewhere, "_start", lambda self, label, parameters: server.start(label, parameters))
     for seconds in ("POLL_SECONDS", "ALONE_SECONDS"):
         monkeypatch.setattr(elsewhere, seconds, 0.0)
-    there = Elsewhere("learning/gpu", wait=1.0, limit=None, machines=machines)
+    there = Elsewhere("learning/gpu", wait=wait, limit=None, machines=machines)
     return there.run(policy_stage, "policy", Home(home), QualityConfig(), {})
 
 
@@ -109,6 +109,13 @@ def test_a_lead_that_ends_before_it_says_where_to_meet_gets_no_helpers(tmp_path:
     with pytest.raises(StageError, match="it is broken"):
         through(monkeypatch, server, tmp_path, machines=2)
     assert len(server.begun) == 1
+
+
+def test_a_machine_that_never_begins_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(meeting={"host": "10.0.0.7", "port": 4711}, states=(RUNNING, Scheduled()))
+    with pytest.raises(StageError, match=r"too few workers \(2 are needed\) began policy"):
+        through(monkeypatch, server, tmp_path, machines=2, wait=0.0)
+    assert server.cancelled == 2
 
 
 @pytest.mark.parametrize("states", [(RUNNING, FAILED), (FAILED, RUNNING)])
