@@ -41,9 +41,10 @@ LOG_LINES = 8
 
 LAUNCHER = ("models.lifeline", "accelerate.commands.launch", "--multi_gpu")
 ONE_MACHINE = ("--num_machines", "1", "--main_process_port", "0")
-LAUNCHER_SETTINGS = ("--mixed_precision", "no", "--dynamo_backend", "no", "--gpu_ids", "all")
+LAUNCHER_SETTINGS = ("--mixed_precision", "no", "--dynamo_backend", "no", "--gpu_ids", "all", "--log_dir", os.devnull)
 """`--multi_gpu` also starts CPU ranks, which `--cpu` would not: with that, one process runs however many are asked for. The
-settings are stated because the launcher would otherwise take them from a configuration file of the user's."""
+settings are stated because the launcher would otherwise take them from a configuration file of the user's, and make a log folder
+among the system's temporary files that nobody removes."""
 
 
 def run_job(

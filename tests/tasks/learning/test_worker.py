@@ -223,8 +223,10 @@ def test_a_job_that_runs_in_one_process_says_so_when_asked_for_two(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_failing_rank_is_told_from_those_that_fell_with_it(tmp_path: Path) -> None:
-    log = tmp_path / "log"
+def test_a_failing_rank_is_told_from_those_that_fell_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, temporary = tmp_path / "log", tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     with (
         log.open("ab") as sink,
         running([*launch("tests.tasks.learning.waiting_rank", 2), str(tmp_path / "sign")], sink.fileno(), tmp_path) as process,
@@ -235,3 +237,4 @@ def test_a_failing_rank_is_told_from_those_that_fell_with_it(tmp_path: Path) -> 
     error = str(job_error("waiting_rank", code, None, log, 0))
     assert re.search("waiting_rank was killed \\(SIGKILL\\)", error)
     assert "elastic" not in error
+    assert not list(temporary.iterdir())
