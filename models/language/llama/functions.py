@@ -38,8 +38,15 @@ def gated(gate_up: Tensor) -> Tensor:
 
 
 def _apply(function: Any, *arguments: Any) -> Any:
-    """Call a function whose derivative autograd is told; torch gives `apply` no types."""
-    return function.apply(*arguments)
+    """Call a function whose derivative autograd is told, where anybody will ask for it; torch gives `apply` no types."""
+    return function.apply(*arguments) if torch.is_grad_enabled() else function.forward(_Forgetful(), *arguments)
+
+
+class _Forgetful:
+    """Stands in for autograd's memory where no derivative is asked for; to go through autograd costs as much as some of the functions."""
+
+    def save_for_backward(self, *_: Tensor) -> None:
+        """Keep nothing."""
 
 
 class _UnitRMS(Function):
