@@ -3,12 +3,14 @@
     python benchmarks/soak.py --home DIR [--nights 50] [--seed 0] [--every 120]
 
 `overnight simulate` plays the nights of the recipe `short`, made cheap by `CHEAP`. At random moments one of its processes is ended by
-SIGKILL: the night's own, its learning job, or all of them at once, as when a machine loses its power. Then the same command is given
-again, as a service manager would. Said again with the same home, the soak goes on where it was. What must stand in the end is told from
-the delivered files alone. Exit code 1 when anything is lost, double, torn or left behind.
+SIGKILL: the night's own, its learning job, or all of them at once, as when a machine loses its power. Then `overnight gc` removes what
+nothing needs any more, and the same command is given again, as a service manager would. Said again with the same home, the soak goes on
+where it was. What must stand in the end is told from the delivered files alone. Exit code 1 when anything is lost, double, torn or left
+behind.
 """
 
 import argparse
+import json
 import os
 import random
 import statistics
@@ -45,7 +47,10 @@ CHEAP = {
 FIRST, PER_NIGHT = 400, 30
 """Prompts that people are asked about on the first night, and on every other."""
 NIGHT, JOB, ALL = "the night", "the learning job", "all at once"
+KEPT = ("--keep-nights", "5", "--keep-days", "0.02", "--smallest", "0.05")
+"""What `overnight gc` keeps whole. Half an hour: the night that was killed still finds its finished stages and checkpoints."""
 BY_ITSELF, KILLED = "the nights are over", "killed: "
+OVERNIGHT = (sys.executable, "-m", "flows.cli")
 LOOK_SECONDS = 0.25
 GONE_SECONDS = 10.0
 """A learning job must be gone so soon after its night was killed."""
@@ -66,6 +71,7 @@ def main() -> int:
         starts.append(play(home, options, len(starts)))
         write_lines(starts, told)
         print("night {night}, after {seconds:.0f} s: {ended}".format(**starts[-1]), flush=True)
+        tidy(home)
     rows = read_lines(home / "nights-0.jsonl")
     show(home, rows, starts)
     wrong = list(problems(home, rows, options.nights))
@@ -98,7 +104,13 @@ def play(home: Path, options: argparse.Namespace, number: int) -> dict[str, Any]
 def command(home: Path, nights: int) -> list[str]:
     settings = [text for name, value in CHEAP.items() for text in ("--set", f"{name}={value}")]
     world = ["--nights", str(nights), "--first", str(FIRST), "--comparisons", str(PER_NIGHT)]
-    return [sys.executable, "-m", "flows.cli", "simulate", "--home", str(home), *world, *settings]
+    return [*OVERNIGHT, "simulate", "--home", str(home), *world, *settings]
+
+
+def tidy(home: Path) -> None:
+    """Remove what nothing needs any more, once there is an installation."""
+    if (home / "seed-0" / "artifacts").exists():
+        subprocess.run([*OVERNIGHT, "gc", "--home", str(home / "seed-0"), *KEPT, "--delete"], check=True, stdout=subprocess.DEVNULL)
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -154,7 +166,7 @@ def problems(home: Path, rows: list[dict[str, Any]], nights: int) -> Iterator[st
         yield f"{len(rows)} of {nights} nights"
     yield from (f"night {row['night']}: {row['outcome']}" for row in rows if row["outcome"].startswith(("failed", "interrupted")))
     yield from feedback_problems(home)
-    verify = [sys.executable, "-m", "flows.cli", "verify", "--home", str(home / "seed-0")]
+    verify = [*OVERNIGHT, "verify", "--home", str(home / "seed-0")]
     verified = subprocess.run(verify, capture_output=True, text=True, check=False)
     if verified.returncode:
         yield f"overnight verify: {verified.stdout}{verified.stderr}"
@@ -214,7 +226,9 @@ def show(home: Path, rows: list[dict[str, Any]], starts: list[dict[str, Any]]) -
         seconds, memory = (statistics.median(row[name] for row in part) for name in ("seconds", "memory_megabytes"))
         print(f"| {part[0]['night']}–{part[-1]['night']} | {seconds:.0f} | {memory:.0f} | {part[-1]['home_megabytes']:.0f} | {grown:.2f} |")
     prefect = sum(path.stat().st_size for path in (home / "prefect").rglob("*") if path.is_file())
-    print(f"Prefect's own home: {prefect / 1e6:.0f} MB")
+    manifests = [json.loads(path.read_text()) for path in (home / "seed-0" / "artifacts").rglob("manifest.json")]
+    collected = sum(bool(manifest.get("collected_at")) for manifest in manifests)
+    print(f"Prefect's own home: {prefect / 1e6:.0f} MB; {collected} of {len(manifests)} artifacts collected")
 
 
 if __name__ == "__main__":
