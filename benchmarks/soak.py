@@ -40,7 +40,8 @@ CHEAP = {
     "evaluation.best_of": 4,
     "evaluation.best_of_prompts": 8,
     "gate": "{min_reward_accuracy=0, min_gain_over_length=-1, min_length_balanced_accuracy=0, max_calibration_error=1, max_above_human=1, "
-    "min_judge_accuracy=0, min_length_controlled_win_rate=0, min_slice_win_rate=0, max_length_growth=9, max_forgetting=9, min_prompts=2, "
+    "min_judge_accuracy=0, min_length_controlled_win_rate=0, min_slice_win_rate=0, max_length_growth=9, "
+    "max_slice_length_growth=9, max_forgetting=9, min_prompts=2, "
     "failing_alarms=[], rules=[{name='better_than_reference', figure='win_rate_reference', at_least=0}]}",
 }
 """Few updates; and a gate that lets much through, so that champions change although little is learned."""

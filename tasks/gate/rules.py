@@ -5,7 +5,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from data_contracts.policy_figures import ALARMS, BY, FIGURES_OF
+from data_contracts.policy_figures import ALARMS, BY, FIGURES_OF, OPPONENTS
 from data_contracts.records import ALL_SLICES
 from models.policy_configs import MonitorName
 from tasks.rules import Bound, BoundedRule, End, refuse_same_names, with_own
@@ -114,6 +114,12 @@ class GateConfig(StageConfig):
     max_length_growth: float = Field(
         default=2.0, gt=0, description="budget for the mean length of the policy's responses, as a multiple of the base model's"
     )
+    max_slice_length_growth: float = Field(
+        default=1.3,
+        gt=0,
+        description="how many times as long as the champion's the responses of a slice may be; it fails where one is surely beyond: what a "
+        "judge and a reward model both like too much is often length, and in one slice only",
+    )
     max_forgetting: float = Field(
         default=1.5, ge=1, description="budget for the policy's perplexity on the held-out texts, as a multiple of the base model's"
     )
@@ -198,11 +204,12 @@ def _policy(config: GateConfig) -> list[GateRule]:
 
 
 def _each_slice(config: GateConfig) -> list[GateRule]:
-    """No slice is worse than it was beyond what chance does: a mean can hide one that lost."""
-    if config.min_slice_win_rate == 0:
-        return []
-    surely = {"at_least": config.min_slice_win_rate, "end": "better", "slices": EACH, "min_n": config.min_slice_prompts}
-    return [_rule(f"no_slice_is_worse_than_{other}", surely, figure=f"win_rate_{other}") for other in ("reference", "champion")]
+    """No slice is worse, or much longer, than it was beyond what chance does: a mean can hide one that lost."""
+    surely: dict[str, object] = {"end": "better", "slices": EACH, "min_n": config.min_slice_prompts}
+    length, least = config.max_slice_length_growth, config.min_slice_win_rate
+    worse = [_rule(f"no_slice_is_worse_than_{other}", surely, figure=f"win_rate_{other}", at_least=least) for other in OPPONENTS]
+    longer = _rule("no_slice_is_much_longer_than_champion", surely, figure="length_ratio_champion", at_most=length)
+    return [*(worse if least > 0 else []), longer]
 
 
 def _features(config: GateConfig) -> list[GateRule]:

@@ -66,9 +66,10 @@ def evaluation(
     *,
     roles: tuple[str, ...] = ("champion", "champion_reward_model", "held_out_texts"),
     slices: dict[str, tuple[Interval, int]] | None = None,
+    of_slices: str = "win_rate_reference",
     **changes: Interval,
 ) -> Artifact:
-    """An evaluation with these figures over all prompts, and win rates by slice."""
+    """An evaluation with these figures over all prompts, and one by slice."""
 
     def write(directory: Path) -> dict[str, int]:
         rows: list[dict[str, object]] = [
@@ -77,7 +78,7 @@ def evaluation(
             if value is not None
         ]
         for part, ((value, low, high), count) in (slices or {}).items():
-            rows.append({"slice": part, "figure": "win_rate_reference", "value": value, "low": low, "high": high, "n": count})
+            rows.append({"slice": part, "figure": of_slices, "value": value, "low": low, "high": high, "n": count})
         pq.write_table(FIGURE.table(rows), directory / "figures.parquet")
         return {}
 
@@ -129,7 +130,12 @@ def verdicts(tmp_path: Path, config: GateConfig | None = None, **given: Artifact
     return {(row["rule"], row["slice"]): row["verdict"] for row in rows if row["verdict"] != PASS}
 
 
-BY_SLICE = ("no_slice_is_worse_than_reference", "no_slice_is_worse_than_champion", "score_sees_what_the_judge_sees")
+BY_SLICE = (
+    "no_slice_is_worse_than_reference",
+    "no_slice_is_worse_than_champion",
+    "no_slice_is_much_longer_than_champion",
+    "score_sees_what_the_judge_sees",
+)
 NO_SLICES = {(rule, "all"): NOT_JUDGED for rule in BY_SLICE}
 
 
@@ -220,6 +226,14 @@ def test_one_slice_that_lost_fails_a_policy_that_won(tmp_path: Path) -> None:
     assert (rule, "poetry") not in found
 
 
+def test_one_slice_that_grew_long_fails_a_policy_that_won(tmp_path: Path) -> None:
+    """Intervals of two slices are widened to a level of 0.975, by 2.241 / 1.960 as by hand: to 1.306 and to 1.294."""
+    parts = {"ads": ((1.5, 1.33, 1.67), 40), "code": ((1.5, 1.32, 1.68), 40), "law": ((3.0, 2.9, 3.1), 4)}
+    found = verdicts(tmp_path, evaluation=evaluation(Home(tmp_path), slices=parts, of_slices="length_ratio_champion"))
+    rule = "no_slice_is_much_longer_than_champion"
+    assert {part: verdict for (name, part), verdict in found.items() if name == rule} == {"ads": FAIL, "law": NOT_JUDGED}
+
+
 def test_few_prompts_leave_it_open(tmp_path: Path) -> None:
     found = verdicts(tmp_path, evaluation=evaluation(Home(tmp_path), n=29))
     assert found["better_than_reference", "all"] == found["kl_within_budget", "all"] == UNSURE
@@ -242,7 +256,7 @@ def test_alarms_up_to_the_update_that_was_kept_count(tmp_path: Path) -> None:
     assert verdicts(tmp_path, policy=policy(home, raised)) == NO_SLICES | expected
     off = verdicts(tmp_path, policy=policy(home, raised[:1], off=("length_growth",)))
     assert off["no_alarm_of_length_growth", "all"] == NOT_JUDGED
-    assert list(verdicts(tmp_path, policy=policy(home, [], watched=False)).values()).count(NOT_JUDGED) == 3 + 9
+    assert list(verdicts(tmp_path, policy=policy(home, [], watched=False)).values()).count(NOT_JUDGED) == len(BY_SLICE) + 9
 
 
 def test_a_rule_of_the_recipe_is_judged_beside_the_others(tmp_path: Path) -> None:
