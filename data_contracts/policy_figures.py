@@ -42,6 +42,9 @@ WHOLE = {
     "best_of_n_score_gain_share": "share that the policy reaches of what the best of n responses of the base model gains at the same KL, "
     "by the training reward model; not there beyond the largest n",
     "best_of_n_judge_score_gain_share": "the same by the held-out judge",
+    "kl_past_best_of_16_score": "KL at which the policy in training first gained, on the validation prompts, what the best of 16, whose KL "
+    "is 1.84, gains on the evaluated ones, by the training reward model; not there where it never did",
+    "kl_past_best_of_16_judge_score": "the same by the held-out judge",
     "overoptimization_alpha_score": "alpha of the curve d (alpha - beta ln d), d the root of the KL, fitted to the score gained on the "
     "validation prompts in training (Gao et al., 2023); n counts states of the policy",
     "overoptimization_beta_score": "its beta",
@@ -59,10 +62,11 @@ WHOLE = {
     "reward_model_accuracy_gain_champion": "the one less the other, pair by pair",
 }
 """Given for all prompts together, and those of reward models, and of how they agree, by slice, too."""
+BEST_OF_N = (2, 4, 8, 16, 32, 64, 128, 256)
 BEST_OF = {
     f"best_of_{n}_{name}_gain": f"what the best of {n} responses of the base model, by the training reward model, gains over one of them, "
     f"{'by that model' if name == 'score' else 'by the held-out judge'}"
-    for n in (2, 4, 8, 16, 32, 64, 128, 256)
+    for n in BEST_OF_N
     for name in ("score", "judge_score")
 }
 

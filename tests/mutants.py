@@ -54,7 +54,10 @@ MUTANTS = (
     Mutant("lengths the other way round", LENGTH, "a * slope[:, 1] - b * slope[:, 0]", "b * slope[:, 0] - a * slope[:, 1]"),
     Mutant("worst of n", BEST, "scores.argsort(1", "(-scores).argsort(1"),
     Mutant("best of n with replacement", BEST, "math.comb(i, n - 1)", "math.comb(i + 1, n - 1)"),
-    Mutant("KL of the best of n without its second term", BEST, "return math.log(n) - (n - 1) / n", "return math.log(n)"),
+    Mutant("KL of the best of n without its second term", CURVE, "return math.log(n) - (n - 1) / n", "return math.log(n)"),
+    Mutant(
+        "the best of n passed where the policy is still below", CURVE, "(gain - before) / (reached - before)", "(gain - before) / reached"
+    ),
     Mutant("a curve that bends up", CURVE, "self.alpha - self.beta * math.log(d)", "self.alpha + self.beta * math.log(d)"),
     Mutant("a curve over the KL and not its root", CURVE, "d = np.sqrt([kl for kl, _ in found])", "d = np.array([kl for kl, _ in found])"),
     Mutant("no clipping", MATH, "-torch.minimum(unclipped, clipped).sum()", "-unclipped.sum()"),

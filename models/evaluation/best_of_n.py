@@ -1,24 +1,23 @@
 """Best of n: what the base model gains when the reward model picks the best of its n responses, the yardstick that PPO is held against.
 
-Its KL from the base model is log n - (n - 1) / n nats (Stiennon et al., 2020), which is an upper bound that is tight while no response
-is likely (Beirami et al., 2024). What is expected of the best of n is told without bias from N >= n responses to each prompt: with the
-responses in order of their scores, the i-th (from 1) is the best of n drawn without replacement with probability C(i-1, n-1) / C(N, n).
+What is expected of the best of n is told without bias from N >= n responses to each prompt: with the responses in order of their scores,
+the i-th (from 1) is the best of n drawn without replacement with probability C(i-1, n-1) / C(N, n).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from data_contracts.records import ALL_SLICES
 from models.evaluation.base_answers import BaseAnswers, Floats
 from models.evaluation.clusters import Estimate, Figure, estimates
+from models.evaluation.overoptimization import FITTED, first_kl, kl_of_best, points
+from models.evaluation.policy_figures import figure_row
 from models.evaluation.samples import Sample
 
-
-def kl_of_best(n: int) -> float:
-    """KL in nats between the best of n responses and the model that gave them."""
-    return math.log(n) - (n - 1) / n
+PASSED = 16
+"""The best of so many is what a policy should pass not far beyond its KL."""
 
 
 def expected_best(scores: Floats, values: Floats) -> Floats:
@@ -58,6 +57,21 @@ def best_of_n_figures(answers: BaseAnswers, policy: Sequence[Sample]) -> list[di
         found = dict(_curve_figures(curve, np.array(gained[name]), kl, name, prompt_ids))
         rows += [{"slice": ALL_SLICES, "figure": figure, **one._asdict(), "n": len(chosen)} for figure, one in found.items()]
     return rows
+
+
+def passed_figures(best: Sequence[Mapping[str, object]], metrics: Sequence[Mapping[str, float | None]]) -> Iterator[dict[str, object]]:
+    """Rows of the record `figure`: the KL at which the policy, in training, first gained what the best of `PASSED` gains.
+
+    Args:
+        best: rows of `best_of_n_figures`.
+        metrics: of the policy's training.
+    """
+    gains = {row["figure"]: row["value"] for row in best}
+    for name, column in FITTED.items():
+        gain, found = gains.get(f"best_of_{PASSED}_{name}_gain"), points(metrics, column)
+        kl = first_kl(found, gain) if isinstance(gain, float) else None
+        if kl is not None:
+            yield figure_row(ALL_SLICES, f"kl_past_best_of_{PASSED}_{name}", kl, len(found))
 
 
 def _curve_figures(curve: Floats, own: Floats, kl: float, name: str, prompt_ids: Sequence[str]) -> Iterator[tuple[str, Estimate]]:

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from data_contracts.records import ALL_SLICES, FIGURE, SAMPLE, SCORE_FEATURE
 from models.configs import EvaluationConfig
 from models.evaluation.base_answers import answer
-from models.evaluation.best_of_n import best_of_n_figures
+from models.evaluation.best_of_n import best_of_n_figures, passed_figures
 from models.evaluation.forgetting import forgetting_figures
 from models.evaluation.overoptimization import curve_figures
 from models.evaluation.policy_figures import CHAMPION, POLICY, REFERENCE, all_figures, figure_row
@@ -55,12 +55,15 @@ def run(job: Job[EvaluationConfig]) -> Headline:
     for name, contender in contenders.items():
         samples[name] = sample(contender, contenders[REFERENCE], prompts, config, score=reward_model.score, judge=judge)
         job.progress.report(len(samples), len(contenders), model=name)
-    figures = [*all_figures(samples, config), *_curves(job), *_reward_models_compared(job, reward_model)]
+    metrics = _training_metrics(job)
+    curves = [figure_row(ALL_SLICES, name, value, states) for name, value, states in curve_figures(metrics)]
+    figures = [*all_figures(samples, config), *curves, *_reward_models_compared(job, reward_model)]
     features: list[ScoreFeature] = []
     if config.best_of > 1:
         answers = answer(contenders[REFERENCE], prompts[: config.best_of_prompts], config, score=reward_model.score, judge=judge)
         features = score_features(answers, samples[POLICY], samples[REFERENCE])
-        figures += [*best_of_n_figures(answers, samples[POLICY]), *feature_figures(features, answers)]
+        best = best_of_n_figures(answers, samples[POLICY])
+        figures += [*best, *passed_figures(best, metrics), *feature_figures(features, answers)]
     if HELD_OUT_TEXTS in job.inputs:
         figures += forgetting_figures(contenders[POLICY], contenders[REFERENCE], job.input(HELD_OUT_TEXTS, "texts.parquet"))
     pq.write_table(SAMPLE.table(sample_rows(samples)), job.output / "samples.parquet")
@@ -70,11 +73,10 @@ def run(job: Job[EvaluationConfig]) -> Headline:
     return {**_headline(figures), "n_prompts": len(prompts), "prompts_cut": cut}
 
 
-def _curves(job: Job[EvaluationConfig]) -> list[dict[str, object]]:
-    """What the policy's training tells of over-optimisation, where it kept metrics."""
+def _training_metrics(job: Job[EvaluationConfig]) -> list[dict[str, float | None]]:
+    """The rows of the policy's training, where it kept any."""
     path = job.inputs[POLICY] / METRICS
-    metrics = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    return [figure_row(ALL_SLICES, name, value, states) for name, value, states in curve_figures(metrics)]
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _reward_models_compared(job: Job[EvaluationConfig], own: Scoring) -> list[dict[str, object]]:

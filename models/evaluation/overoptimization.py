@@ -1,4 +1,5 @@
-"""Over-optimisation: how the reward model's score and the held-out judge's part as the policy moves away from the base model.
+"""Over-optimisation: how the reward model's score and the held-out judge's part as the policy moves away from the base model, and how
+far the best of n moves, against which that is held.
 
 Gao et al. (2023) found that in reinforcement learning what is gained follows R(d) = d (alpha - beta ln d) with d the root of the KL.
 The two coefficients are fitted by least squares to the gains on the validation prompts that stand in the metrics of the training. Where
@@ -7,6 +8,7 @@ beta is above 0 the curve has a peak at ln d = alpha / beta - 1.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +58,24 @@ def fitted(found: Sequence[tuple[float, float]]) -> Curve | None:
     d = np.sqrt([kl for kl, _ in found])
     coefficients = np.linalg.lstsq(np.stack([d, -d * np.log(d)], 1), np.array([gain for _, gain in found]), rcond=None)[0]
     return Curve(float(coefficients[0]), float(coefficients[1]))
+
+
+def kl_of_best(n: int) -> float:
+    """KL in nats between the best of n responses and the model that gave them (Stiennon et al., 2020).
+
+    An upper bound, which is tight while no response is likely (Beirami et al., 2024).
+    """
+    return math.log(n) - (n - 1) / n
+
+
+def first_kl(found: Sequence[tuple[float, float]], gain: float) -> float | None:
+    """The KL at which KLs and gains, in the order of training and joined by straight lines from 0 on, first reach a gain above 0."""
+    if gain <= 0:
+        return None
+    for (before_kl, before), (kl, reached) in pairwise([(0.0, 0.0), *found]):
+        if reached >= gain:
+            return before_kl + (kl - before_kl) * (gain - before) / (reached - before)
+    return None
 
 
 def curve_figures(metrics: Sequence[Mapping[str, float | None]]) -> Iterator[tuple[str, float, int]]:

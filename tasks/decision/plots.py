@@ -113,9 +113,13 @@ def training_plot(metrics: Sequence[dict[str, Any]]) -> str:
     return _svg(figure, f"scores and KL over the {unit}s of the policy's training")
 
 
-def overoptimization_plot(found: Mapping[str, Sequence[tuple[float, float]]], curves: "Mapping[str, Curve]") -> str:
+def overoptimization_plot(
+    found: Mapping[str, Sequence[tuple[float, float]]],
+    curves: "Mapping[str, Curve]",
+    best: Mapping[str, Sequence[tuple[float, float]]],
+) -> str:
     """Gains (KL, gain) over the root of the KL, by reward model (`score`), held-out judge (`judge_score`) and the simulated world's truth
-    (`true_reward`), with fitted curves."""
+    (`true_reward`), with fitted curves; `best` are those of the base model's best of n."""
     figure, axes = _figure(7.0, 3.0)
     for name, (color, label) in GAINS.items():
         if name not in found:
@@ -125,6 +129,9 @@ def overoptimization_plot(found: Mapping[str, Sequence[tuple[float, float]]], cu
             furthest = max(kl for kl, _ in found[name])
             kls = [furthest * (step / 50) ** 2 for step in range(1, 56)]
             axes.plot([kl**0.5 for kl in kls], [curves[name].gain(kl) for kl in kls], color=color, linewidth=1.2)
+        if best.get(name):
+            x, y = [kl**0.5 for kl, _ in best[name]], [gain for _, gain in best[name]]
+            axes.plot(x, y, "D--", color=color, markerfacecolor="none", linewidth=0.8, label=f"best of n: {label}")
     axes.set_xlabel("root of the KL from the base model (nats per response)")
     axes.set_ylabel("score gained")
     axes.legend(loc="upper left", fontsize=9)

@@ -13,8 +13,9 @@ from data_contracts.artifact_store import Artifact, Headline, Made
 from data_contracts.code_version import code_version
 from data_contracts.home import Home
 from data_contracts.manifest import Identity, file_hash, library_versions, pinned_config
+from data_contracts.policy_figures import BEST_OF_N
 from data_contracts.records import ALL_SLICES
-from models.evaluation.overoptimization import FITTED, KL, fitted, points
+from models.evaluation.overoptimization import FITTED, KL, fitted, kl_of_best, points
 from tasks.decision.plots import (
     interval_plot,
     overoptimization_plot,
@@ -147,7 +148,7 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "yardsticks": [row for row in figures if _is_yardstick(row)],
         "features": explaining(artifacts["evaluation"]),
         "fooled": widest_gaps(tables["samples"], config.gap_examples),
-        "plots": model_plots(tables, metrics) | overoptimization_plots(metrics, tables["curve"]),
+        "plots": model_plots(tables, metrics) | overoptimization_plots(metrics, tables["curve"], tables["evaluation"]),
     }
 
 
@@ -161,17 +162,24 @@ def _is_yardstick(row: dict[str, Any]) -> bool:
     return row["slice"] == ALL_SLICES and str(row["figure"]).startswith(YARDSTICKS)
 
 
-def overoptimization_plots(metrics: list[dict[str, Any]], true_curve: pl.DataFrame) -> dict[str, str]:
+def overoptimization_plots(metrics: list[dict[str, Any]], true_curve: pl.DataFrame, evaluation: pl.DataFrame) -> dict[str, str]:
     """What the reward model and the held-out judge say was gained, over the root of the KL; nothing where too few states were validated.
 
-    In the simulated world the true reward is drawn beside them.
+    The base model's best of n, by the same reward model, are the yardstick. In the simulated world the true reward is drawn beside them.
     """
     found = {name: points(metrics, column) for name, column in FITTED.items()}
     curves = {name: curve for name, known in found.items() if (curve := fitted(known)) is not None}
     if not true_curve.is_empty():
         truth = true_curve.rename({"kl_k1": KL}).to_dicts()
         found["true_reward"] = points(truth, "true_reward")
-    return {"overoptimization": overoptimization_plot(found, curves)} if curves else {}
+    return {"overoptimization": overoptimization_plot(found, curves, best_of_n(evaluation))} if curves else {}
+
+
+def best_of_n(evaluation: pl.DataFrame) -> dict[str, list[tuple[float, float]]]:
+    """KL and gain of the base model's best of n, for each n, by who says what was gained; empty where they were not measured."""
+    values = dict(evaluation.filter(pl.col("slice") == ALL_SLICES).select("figure", "value").iter_rows())
+    best = {name: [(kl_of_best(n), values.get(f"best_of_{n}_{name}_gain")) for n in BEST_OF_N] for name in FITTED}
+    return {name: [(kl, gain) for kl, gain in found if gain is not None] for name, found in best.items()}
 
 
 def widest_gaps(samples: pl.DataFrame, count: int) -> list[dict[str, Any]]:
@@ -216,7 +224,7 @@ def true_figures(truth: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 FEATURES = ("score_length_excess", "score_repetition_excess", "score_phrase_excess", "score_judge_slope")
-YARDSTICKS = ("score_judge_gap_reference", "best_of_", "overoptimization_", *FEATURES)
+YARDSTICKS = ("score_judge_gap_reference", "best_of_", "kl_past_", "overoptimization_", *FEATURES)
 """Begin the figures that stand beside the plot of over-optimisation."""
 JUDGES = {"reward_model": "reward model", "judge": "held-out judge"}
 

@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from models.evaluation.best_of_n import at_kl, expected_best, kl_of_best
+from models.evaluation.best_of_n import at_kl, expected_best, passed_figures
+from models.evaluation.overoptimization import kl_of_best
 
 
 def test_what_is_expected_of_the_best_of_n_is_the_mean_over_all_subsets() -> None:
@@ -36,3 +37,17 @@ def test_between_two_n_the_curve_goes_in_proportion_to_the_kl() -> None:
     assert at_kl(curve, kl_of_best(2) / 4) == pytest.approx([0.25])
     assert at_kl(curve, kl_of_best(3) + 0.01) is None
     assert at_kl(curve, 0.0) is None
+
+
+def test_the_policy_passes_the_best_of_sixteen_where_its_gains_in_training_first_reach_it() -> None:
+    """By hand: from (1, 0.4) to (3, 1.0) a gain of 0.7 is reached half way; the judge's never reach theirs."""
+    best = [{"figure": f"best_of_16_{name}_gain", "value": 0.7} for name in ("score", "judge_score")]
+    kls, scores, judge_scores = (0.0, 1.0, 3.0, 4.0), (-0.2, 0.2, 0.8, 0.1), (0.5, 0.6, 1.1, 0.9)
+    metrics = [
+        {"validation_kl_k1": kl, "validation_score": score, "validation_judge_score": judge_score}
+        for kl, score, judge_score in zip(kls, scores, judge_scores, strict=True)
+    ]
+    (row,) = passed_figures(best, metrics)
+    assert row == {"slice": "all", "figure": "kl_past_best_of_16_score", "value": pytest.approx(2.0), "low": None, "high": None, "n": 3}
+    assert not list(passed_figures([{"figure": "best_of_16_score_gain", "value": -0.1}], metrics))
+    assert not list(passed_figures(best, metrics[1:]))

@@ -51,8 +51,15 @@ def test_the_reliability_plot_stands_bins_without_an_interval_and_is_always_the_
 
 def test_the_true_reward_is_drawn_beside_the_scores_where_it_is_known() -> None:
     gains = {name: [(1.0, 0.5), (4.0, 0.8)] for name in ("score", "judge_score")}
-    assert "true reward" not in overoptimization_plot(gains, {})
-    assert "true reward (simulated)" in overoptimization_plot({**gains, "true_reward": [(1.0, 0.4)]}, {})
+    assert "true reward" not in overoptimization_plot(gains, {}, {})
+    assert "true reward (simulated)" in overoptimization_plot({**gains, "true_reward": [(1.0, 0.4)]}, {}, {})
+
+
+def test_the_best_of_n_are_drawn_beside_the_scores_where_they_were_measured() -> None:
+    gains = {name: [(1.0, 0.5), (4.0, 0.8)] for name in ("score", "judge_score")}
+    drawn = overoptimization_plot(gains, {}, {"score": [(0.19, 0.3), (0.64, 0.6)], "judge_score": []})
+    assert "best of n: reward model" in drawn
+    assert "best of n: held-out judge" not in drawn
 
 
 def test_nights_are_marked_by_what_was_decided_a_line_per_seed() -> None:
