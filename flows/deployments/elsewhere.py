@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from functools import partial
+from typing import Any, Literal, TypeVar, cast, get_args
 from uuid import UUID, uuid4
 
 from httpx import HTTPStatusError, TransportError
@@ -24,6 +25,7 @@ from models.measure_configs import EndpointJudge
 from tasks.learning.base_model import BUILT_IN, BaseModelConfig
 from tasks.stage import StageResult
 
+T = TypeVar("T")
 LearningStage = Literal[
     "base model", "simulated responses", "reward model", "supervised fine-tuning", "policy", "evaluation", "judge", "function"
 ]
@@ -79,7 +81,8 @@ class Elsewhere:
                     found = self._wait(client, runs, label)
                     if all(map(_is_over, found)):
                         left.pop_all()
-                if not any(run.state and run.state.is_crashed() for run in found):
+                has_result = bool(found[0].state and found[0].state.is_completed())
+                if has_result or not any(run.state and run.state.is_crashed() for run in found):
                     break
             result = _reply(client, found, label)
         home.refresh()  # what was made there may stand in a store
@@ -104,18 +107,14 @@ class Elsewhere:
 
     def _start(self, label: str, parameters: dict[str, Any]) -> FlowRun:
         """Begin a run; a server that does not answer is asked again, and begins it once."""
-        deadline, key = time.monotonic() + OUTAGE_SECONDS, str(uuid4())
-        while True:
-            try:
-                run: Any = run_deployment(self.deployment, parameters=parameters, flow_run_name=label, timeout=0, idempotency_key=key)
-                return cast(FlowRun, run)
-            except (PrefectException, HTTPStatusError) as error:
-                remedy = "deploy it (`prefect deploy --all`), or leave run.learning empty to learn in the night's own process"
-                raise StageError(f"{label} cannot be run through the deployment {self.deployment}: {error}", remedy=remedy) from error
-            except TransportError:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(POLL_SECONDS)
+        start = partial(
+            run_deployment, self.deployment, parameters=parameters, flow_run_name=label, timeout=0, idempotency_key=str(uuid4())
+        )
+        try:
+            return cast(FlowRun, _patiently(start))
+        except (PrefectException, HTTPStatusError) as error:
+            remedy = "deploy it (`prefect deploy --all`), or leave run.learning empty to learn in the night's own process"
+            raise StageError(f"{label} cannot be run through the deployment {self.deployment}: {error}", remedy=remedy) from error
 
     def _wait(
         self, client: SyncPrefectClient, runs: Sequence[UUID], label: str, until: Callable[[], bool] = lambda: False
@@ -143,6 +142,18 @@ class Elsewhere:
             time.sleep(POLL_SECONDS)
 
 
+def _patiently(ask: Callable[[], T]) -> T:
+    """What the server answers; one that is started anew is asked again."""
+    deadline = time.monotonic() + OUTAGE_SECONDS
+    while True:
+        try:
+            return ask()
+        except TransportError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
 def _is_over(run: FlowRun) -> bool:
     return bool(run.state and run.state.is_final())
 
@@ -153,7 +164,7 @@ def _ended_badly(run: FlowRun) -> bool:
 
 def _cancel(client: SyncPrefectClient, run: UUID) -> None:
     """Cancel a run that has not ended, as when the night that waits for it is cancelled itself."""
-    if not _is_over(client.read_flow_run(run)):
+    if not _is_over(_patiently(partial(client.read_flow_run, run))):
         client.set_flow_run_state(run, Cancelling(message="what it was a part of ended"))
 
 
@@ -183,10 +194,8 @@ def _reply(client: SyncPrefectClient, runs: Sequence[FlowRun], label: str) -> St
 
 def _left_behind(client: SyncPrefectClient, run: UUID, kind: str) -> dict[str, Any]:
     """What a run left on the server as an artifact of a type, or nothing."""
-    found = client.read_artifacts(
-        artifact_filter=ArtifactFilter(type=ArtifactFilterType(any_=[kind])),
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run])),
-    )
+    of_run, of_kind = FlowRunFilter(id=FlowRunFilterId(any_=[run])), ArtifactFilter(type=ArtifactFilterType(any_=[kind]))
+    found = _patiently(partial(client.read_artifacts, artifact_filter=of_kind, flow_run_filter=of_run))
     return dict(json.loads(str(found[0].data))) if found else {}
 
 

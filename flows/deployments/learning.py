@@ -1,16 +1,15 @@
 """The flow `learning`: one learning stage, run where the GPUs are, for a night that runs elsewhere."""
 
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from prefect import flow
 from prefect.artifacts import Artifact
-from prefect.settings import PREFECT_API_URL
 from pydantic import TypeAdapter
 
 from data_contracts.errors import OvernightError
 from flows.deployments.allowed import refuse_what_is_not_allowed
-from flows.deployments.elsewhere import MEETING, REPLY, LearningStage, reply_of
+from flows.deployments.elsewhere import REPLY, LearningStage, reply_of
+from flows.deployments.meeting import group_of
 from flows.deployments.place import Place
 from flows.deployments.run_page import RunPage
 from flows.recipe import PolicyConfig
@@ -19,7 +18,7 @@ from models.measure_configs import FunctionMeasure, ModelJudge
 from models.policy_configs import SFTConfig
 from tasks.learning.base_model import BaseModelConfig, base_model_stage
 from tasks.learning.judges import judge_stage
-from tasks.learning.machines import Group, HelpedError, group_of_machines, learning_in, own_address
+from tasks.learning.machines import HelpedError, group_of_machines, learning_in
 from tasks.learning.measures import function_stage
 from tasks.learning.training import evaluation_stage, policy_stage, reward_model_stage, sft_stage
 from tasks.progress import StageStarted, emit, listening
@@ -64,7 +63,7 @@ def learning(
     """
     place = Place.from_environment()
     try:
-        with place.home.at_work(), listening(RunPage(place.home, "learning")), learning_in(_group(group)):
+        with place.home.at_work(), listening(RunPage(place.home, "learning")), learning_in(group_of(group)):
             result = _run(place, stage, config, inputs)
     except HelpedError:
         return
@@ -72,18 +71,6 @@ def learning(
         _hand_back(error)
         raise
     _hand_back(result)
-
-
-def _group(told: dict[str, Any] | None) -> Group | None:
-    """The machines as this one sees them; the one that leads tells the night where it awaits the others."""
-    if told is None:
-        return None
-    if "host" in told:
-        return Group.model_validate(told)
-    server = urlsplit(PREFECT_API_URL.value())
-    host, port = own_address(server.hostname or "localhost", server.port or 443)
-    Artifact(type=MEETING, description="where the other machines meet this one", data={"host": host, "port": port}).create()
-    return Group(**told, host=host, port=port)
 
 
 def _run(place: Place, name: LearningStage, config: dict[str, Any], inputs: dict[str, str | None]) -> StageResult:

@@ -4,7 +4,6 @@ Each runs accelerate's launcher with a share of the job's processes. One leads: 
 and publishes the artifact. The others help, and what they write is thrown away.
 """
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -56,17 +55,3 @@ def learning_in(group: Group | None) -> Iterator[None]:
         yield
     finally:
         _group.reset(token)
-
-
-def own_address(reaching: str, port: int) -> tuple[str, int]:
-    """This machine's IPv4 address on the way to another one, and a port that nobody uses just now.
-
-    Args:
-        reaching: name or address of the other machine; no packet is sent.
-        port: any port of it.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
-        way.connect((reaching, port))
-        host = way.getsockname()[0]
-        free.bind((host, 0))
-        return host, free.getsockname()[1]

@@ -111,6 +111,12 @@ def test_a_lead_that_ends_before_it_says_where_to_meet_gets_no_helpers(tmp_path:
     assert len(server.begun) == 1
 
 
+def test_a_result_counts_though_a_helper_crashed_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(reply_of(RESULT), meeting={"host": "10.0.0.7", "port": 4711}, states=(COMPLETED, CRASHED))
+    assert through(monkeypatch, server, tmp_path, machines=2) == RESULT
+    assert len(server.begun) == 2
+
+
 def test_a_machine_that_never_begins_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server(meeting={"host": "10.0.0.7", "port": 4711}, states=(RUNNING, Scheduled()))
     with pytest.raises(StageError, match=r"too few workers \(2 are needed\) began policy"):
