@@ -218,6 +218,11 @@ class ArtifactStore:
             share_of(self.root).look_for(path)
         return open_artifact(path.parent) if path.exists() else None
 
+    def holds(self, kind: str, artifact_id: str) -> bool:
+        """Whether the artifact is there with its files, and not collected: `make` gives it and builds nothing."""
+        found = self.find(kind, artifact_id)
+        return found is not None and not found.manifest.collected_at
+
     def make(self, identity: Identity, build: Callable[[Path], Headline]) -> Made:
         """The artifact with this identity: the one that is there with its files, or a new one that `build` writes (see `publish`)."""
         found = self.find(identity.kind, identity.id)

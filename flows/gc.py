@@ -1,7 +1,7 @@
 """`overnight gc`: shows what nothing needs any more, and removes it when told to."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from data_contracts.audit.build import rebuild_audit_database
 from data_contracts.home import Home
 from flows.console import new_console
 from flows.night import NightRecord
-from tasks.retention.collect import MEGABYTE, Candidate, RetentionConfig, candidates, collect
+from tasks.retention.collect import MEGABYTE, Candidate, LeftOver, RetentionConfig, candidates, collect, left_over
 
 
 def collect_and_tell(root: Path, config: RetentionConfig, *, delete: bool) -> None:
@@ -19,14 +19,17 @@ def collect_and_tell(root: Path, config: RetentionConfig, *, delete: bool) -> No
     home, console, now = Home(root), new_console(), datetime.now(UTC)
     with home.alone():
         home.refresh()
-        found = candidates(home, config, nights(home), now)
+        found, left = candidates(home, config, nights(home), now), left_over(home, config, now)
         console.print(f"{len(found)} artifacts that nothing needs any more", *([_table(found)] if found else []))
+        console.print(f"{len(left)} logs and folders of checkpoints older than {config.keep_days:g} days, {_megabytes(left)}")
         if not delete:
             console.print("nothing was removed: give --delete to remove these files; manifests stay, and so does the feedback lake")
             return
         collect(home, found, config, now)
         rebuild_audit_database(home)
-    console.print(f"{len(found)} artifacts collected, {sum(one.bytes for one in found) / MEGABYTE:.1f} MB")
+    console.print(
+        f"{len(found)} artifacts collected, {_megabytes(found)}; {len(left)} logs and folders of checkpoints removed, {_megabytes(left)}"
+    )
 
 
 def nights(home: Home) -> Iterator[tuple[str, list[str]]]:
@@ -34,6 +37,10 @@ def nights(home: Home) -> Iterator[tuple[str, list[str]]]:
     for path in sorted(home.nights.glob("*.json")):
         record = NightRecord.model_validate_json(path.read_text())
         yield record.recipe, [result.artifact_id for result in record.stages]
+
+
+def _megabytes(found: Iterable[Candidate | LeftOver]) -> str:
+    return f"{sum(one.bytes for one in found) / MEGABYTE:.1f} MB"
 
 
 def _table(found: list[Candidate]) -> Table:

@@ -184,8 +184,7 @@ class Night:
         )
 
     def _has(self, *results: StageResult) -> bool:
-        found = [self.home.artifacts.find(result.kind, result.artifact_id) for result in results]
-        return all(artifact is not None and not artifact.manifest.collected_at for artifact in found)
+        return all(self.home.artifacts.holds(result.kind, result.artifact_id) for result in results)
 
     def champion_to_beat(self, policy: StageResult) -> StageResult | None:
         """The champion that a policy is compared with, or None on the first night."""

@@ -59,8 +59,9 @@ class Checkpoints:
             tensors |= {f"{name}/{key}": tensor for key, tensor in every if is_main}
         if not is_main:
             return
+        for left in self._folder.glob(".aside-*"):  # of a process that was killed while it saved
+            shutil.rmtree(left)
         aside = self._folder / f".aside-{os.getpid()}"
-        shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         save_file(tensors, aside / TENSORS_NAME)
         record = {"identity": self._identity, "step": step, "extras": extras, "state": dict(state)}

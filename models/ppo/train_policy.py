@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from accelerate import Accelerator
 
+from data_contracts.errors import RecipeError
 from models.checkpoint import Checkpoints, Part
 from models.job import Headline, Job
 from models.language.language_model import save_language_model
@@ -108,6 +109,8 @@ def train(learner: Learner, ground: Ground, config: PPOConfig, progress: Progres
         rolled_out = time.monotonic()
         kl = float(mean_kl(rollout))
         if kl > config.kl_stop:
+            if update == 0 and standing.best.at is None:
+                raise _starts_beyond(kl, config)
             progress.note(f"stopped after {update} updates: a KL of {kl:.1f} nats per response is above kl_stop")
             break
 
@@ -219,10 +222,19 @@ def _resume(learner: Learner, config: PPOConfig, checkpoints: Checkpoints, progr
     return standing
 
 
+def _starts_beyond(kl: float, config: PPOConfig) -> RecipeError:
+    """The start, a champion, is not within the budget: it cannot be kept, and nothing was learned."""
+    return RecipeError(
+        f"the policy that training starts from is at a KL of {kl:.1f} nats per response from the reference, above policy.kl_stop",
+        where=f"policy.kl_stop = {config.kl_stop:g}",
+        remedy='raise it, or start from the base model (policy.start = "base_model")',
+    )
+
+
 def _gains(standing: Standing) -> dict[str, float | int | None]:
     """What training gained, from its start to the policy that was kept, on the validation prompts or, without any, in rollouts."""
     rows = {row["update"]: row for row in standing.metrics}
-    if standing.best.at is None:
+    if standing.best.at is None:  # the row before the first update is of validation prompts, and has no rollout's figures
         first, last = standing.metrics[1], standing.metrics[-1]
         return {"best_update": standing.updates, "kl": last["kl_k1"], "score_gain": _difference(last, first, "score")}
     base, best = rows[0], rows[standing.best.at]

@@ -94,7 +94,7 @@ def make_learned(
         with TemporaryDirectory(prefix=f"{machine[1:]}-", dir=home.work) as aside:
             learn(Path(aside, "output"), Path(aside, "work"))
         raise HelpedError(kind)
-    if _only_what_is_made.get() and home.artifacts.find(kind, identity.id) is None:
+    if _only_what_is_made.get() and not home.artifacts.holds(kind, identity.id):
         raise NotMadeError(kind)
     with turn(work):
         made = home.artifacts.make(identity, partial(learn, work=work))

@@ -213,15 +213,15 @@ def job_error(job: str, code: int, reported: Mapping[str, Any] | None, log: Path
         kind = getattr(errors, reported["type"], StageError)
         error: OvernightError = kind(reported["what"], where=reported["where"], remedy=reported["remedy"])
         return error
-    if code == DISK_FULL:
-        remedy = f"{FREE_SPACE} and run again: it goes on from its last checkpoint"
-        return StorageError(f"the disk is full: the job {job} could not write", where=str(log.parent), remedy=remedy)
     with log.open("rb") as file:
         file.seek(begin)
         text, launched, told = file.read().decode(errors="replace").partition(LAUNCHER_SPEAKS)
     if launched:  # the launcher itself always ends with code 1
         text = text.rpartition("\n")[0]
         code = int((re.findall(r"Root Cause.*?exitcode\s*: (-?\d+)", told, re.DOTALL) or [code])[-1])
+    if code == DISK_FULL:
+        remedy = f"{FREE_SPACE} and run again: it goes on from its last checkpoint"
+        return StorageError(f"the disk is full: the job {job} could not write", where=str(log.parent), remedy=remedy)
     lines = [line for line in text.splitlines() if line.strip()]
     quoted = "\n  ".join(["; the log ends:", *lines[-LOG_LINES:]]) if lines else "; it wrote nothing"
     cause = _more_memory(job) if code == -signal.SIGKILL else "mend the cause and"

@@ -6,7 +6,8 @@ years are made of. The feedback lake is never touched. A stage that needs a coll
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,14 @@ class Candidate:
     """An artifact that nothing needs any more."""
 
     artifact: Artifact
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LeftOver:
+    """A folder of checkpoints, or a log, that is past its days."""
+
+    path: Path
     bytes: int
 
 
@@ -92,8 +101,8 @@ def collect(home: Home, chosen: Iterable[Candidate], config: RetentionConfig, no
     for artifact in home.artifacts:
         if artifact.manifest.collected_at:
             _remove_files(artifact)
-    for path in _left_over(home, now - timedelta(days=config.keep_days)):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for left in left_over(home, config, now):
+        shutil.rmtree(left.path) if left.path.is_dir() else left.path.unlink()
     home.share.sweep()
 
 
@@ -101,12 +110,15 @@ def _remove_files(artifact: Artifact) -> None:
     for entry in artifact.manifest.files:
         (artifact.directory / entry.path).unlink(missing_ok=True)
     for folder in sorted((path for path in artifact.directory.rglob("*") if path.is_dir()), reverse=True):
-        folder.rmdir()
+        with suppress(OSError):  # what somebody else put there stays
+            folder.rmdir()
 
 
-def _left_over(home: Home, before: datetime) -> Iterator[Path]:
-    """Checkpoints and logs that were last written before a moment."""
-    for path in [*home.work.glob("*"), *home.logs.glob("*")]:
-        newest = max(inner.stat().st_mtime for inner in (path, *path.rglob("*")))
-        if newest < before.timestamp():
-            yield path
+def left_over(home: Home, config: RetentionConfig, now: datetime) -> list[LeftOver]:
+    """Checkpoints and logs that were last written before the days that they are kept for."""
+    before, found = (now - timedelta(days=config.keep_days)).timestamp(), []
+    for path in sorted([*home.work.glob("*"), *home.logs.glob("*")]):
+        files = [inner.lstat() for inner in (path, *path.rglob("*"))]
+        if max(file.st_mtime for file in files) < before:
+            found.append(LeftOver(path, sum(file.st_size for file in files)))
+    return found

@@ -87,6 +87,8 @@ def test_a_kill_while_saving_leaves_the_last_one(tmp_path: Path) -> None:
     found = checkpoints.restore(run.parts)
     assert found is not None
     assert found[0] == 1
+    checkpoints.save(2, run.parts, {})
+    assert sorted(path.name for path in folder.iterdir()) == ["step-0000000001", "step-0000000002"]
 
 
 def test_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 
 def unit_rms(states: Tensor, epsilon: float) -> Tensor:
@@ -60,6 +61,7 @@ class _UnitRMS(Function):
         return normed
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         """scale · (g − normed · mean(g · normed))"""
         [grad], (normed, scale) = grads, ctx.saved_tensors
@@ -77,6 +79,7 @@ class _TurnedHeads(Function):
         return torch.split(mixed, list(heads), 1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         states, weight, turns = ctx.saved_tensors
         mixed = torch.cat(grads, 1)
@@ -94,6 +97,7 @@ class _Gated(Function):
         return (gate * share).mul_(up)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         """silu = gate · share, and its derivative is share + silu · (1 − share)"""
         [grad], (gate_up, share) = grads, ctx.saved_tensors

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from data_contracts.errors import InputError
+from data_contracts.errors import InputError, RecipeError
 from data_contracts.manifest import list_files
 from data_contracts.texts import Message
 from models.checkpoint import Checkpoints
@@ -98,15 +98,28 @@ def test_without_a_learning_rate_the_policy_stays_the_reference(chat_model: Path
         assert row["clip_fraction"] == 0
 
 
-def test_a_policy_that_starts_from_a_champion_is_held_near_the_base_model(chat_model: Path, tmp_path: Path) -> None:
+def champion_beside(chat_model: Path, folder: Path) -> Path:
+    """The model with noise in its weights, saved in a folder."""
     champion = load_language_model(chat_model)
     torch.manual_seed(0)
     with torch.no_grad():
         for weight in champion.parameters():
             weight.add_(0.05 * weight.std() * torch.randn_like(weight))
-    save_language_model(champion, load_tokenizer(chat_model), tmp_path / "champion")
+    save_language_model(champion, load_tokenizer(chat_model), folder / "champion")
+    return folder / "champion"
+
+
+@pytest.mark.parametrize("validation_prompts", [0, 4])
+def test_a_champion_beyond_the_kl_budget_is_no_start(chat_model: Path, tmp_path: Path, validation_prompts: int) -> None:
+    config = ppo_config(start="champion", kl_stop=1e-9, validation_prompts=validation_prompts)
+    learner, ground = ground_of(chat_model, config, length_score, start=champion_beside(chat_model, tmp_path))
+    with pytest.raises(RecipeError, match=r"starts from is at a KL of .* above policy\.kl_stop"):
+        train(learner, ground, config, SILENT, Checkpoints(tmp_path, "identity"))
+
+
+def test_a_policy_that_starts_from_a_champion_is_held_near_the_base_model(chat_model: Path, tmp_path: Path) -> None:
     config = ppo_config(start="champion")
-    learner, ground = ground_of(chat_model, config, length_score, start=tmp_path / "champion")
+    learner, ground = ground_of(chat_model, config, length_score, start=champion_beside(chat_model, tmp_path))
     assert isinstance(ground.actors.reference, torch.nn.Module)
     assert is_same(dict(ground.actors.reference.named_parameters()), weights_of(chat_model))
     still = config.model_copy(update={"learning_rate": 0.0})

@@ -83,8 +83,20 @@ def test_an_end_without_a_reported_error_quotes_the_log(tmp_path: Path) -> None:
     assert "invalid choice" in (tmp_path / "logs" / "job.log").read_text()
 
 
-def test_a_job_on_a_full_disk_says_so_by_its_exit_status_alone(tmp_path: Path) -> None:
-    error = job_error("nonsense", DISK_FULL, None, tmp_path / "job.log", 0)
+LAUNCHER_FAILED = f"""
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError, told by torch/distributed/elastic/multiprocessing/api.py:
+Root Cause (first observed failure):
+[0]:
+  rank      : 1 (local_rank: 1)
+  exitcode  : {DISK_FULL} (pid: 4711)
+"""
+
+
+@pytest.mark.parametrize(("code", "written"), [(DISK_FULL, ""), (1, LAUNCHER_FAILED)])
+def test_a_job_on_a_full_disk_says_so_by_its_exit_status_alone(tmp_path: Path, code: int, written: str) -> None:
+    """Where several processes train, the launcher ends with a status of its own and tells the rank's."""
+    (tmp_path / "job.log").write_text(written)
+    error = job_error("nonsense", code, None, tmp_path / "job.log", 0)
     assert isinstance(error, StorageError)
     assert "free some space" in str(error)
 

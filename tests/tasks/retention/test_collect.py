@@ -14,7 +14,7 @@ from data_contracts.registry import AliasEntry, Registry
 from data_contracts.sharing.share import join
 from flows.cli import main
 from flows.show import lineage
-from tasks.retention.collect import RetentionConfig, candidates, collect
+from tasks.retention.collect import RetentionConfig, candidates, collect, left_over
 
 NOW = datetime.now(UTC)
 CONFIG = RetentionConfig(keep_nights=1)
@@ -104,7 +104,9 @@ def test_manifests_and_lineage_stay_and_what_is_asked_for_again_is_made_again(wo
     with pytest.raises(IntegrityError, match=r"were removed on .*nothing needed them any more.*run the recipe"):
         collected.file("model/weights")
     assert world.chosen() == set()
+    assert not world.home.artifacts.holds("policy", old.id)
     again = world.again(world.home)
+    assert world.home.artifacts.holds("policy", old.id)
     assert (again.id, again.digest) == (old.id, digest)
     assert again.file("model/weights").stat().st_size == 1_999_998
     assert verify(again) == []
@@ -134,7 +136,9 @@ def test_old_checkpoints_and_logs_go(world: World) -> None:
         path.write_text("x")
     world.collect()
     assert work.exists()
-    collect(world.home, [], RetentionConfig(keep_days=1), NOW + timedelta(days=2))
+    later = RetentionConfig(keep_days=1), NOW + timedelta(days=2)
+    assert [(left.path, left.bytes > 0) for left in left_over(world.home, *later)] == [(log, True), (work, True)]
+    collect(world.home, [], *later)
     assert not work.exists()
     assert not log.exists()
 
@@ -144,6 +148,7 @@ def test_the_command_shows_first_and_refuses_while_a_night_is_at_work(world: Wor
     assert main(command) == 0  # no night is on record: only the champion is needed
     assert "6 artifacts" not in (told := capsys.readouterr().out)
     assert "4 artifacts" in told
+    assert "0 logs and folders of checkpoints older than 7 days, 0.0 MB" in told
     assert "nothing was removed" in told
     assert world.made["policy", "second"].file("model/weights").exists()
     with world.home.at_work():

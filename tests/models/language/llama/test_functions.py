@@ -1,5 +1,6 @@
 """The hand-written derivatives. Oracles: finite differences, and the same functions composed of torch's operations."""
 
+import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
@@ -18,6 +19,9 @@ def test_unit_rms_is_the_norm_without_a_weight() -> None:
     states = numbers(TOKENS, WIDTH)
     torch.testing.assert_close(unit_rms(states, 1e-3), F.rms_norm(states, (WIDTH,), eps=1e-3))
     assert gradcheck(lambda x: unit_rms(x, 1e-3), (states,))
+    (slope,) = torch.autograd.grad(unit_rms(states, 1e-3).sum(), states, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        torch.autograd.grad(slope.sum(), states)
 
 
 def test_gated_is_silu_times_up() -> None:
