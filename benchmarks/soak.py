@@ -11,7 +11,6 @@ behind.
 
 import argparse
 import json
-import os
 import random
 import statistics
 import subprocess
@@ -70,12 +69,12 @@ def main() -> int:
     starts: list[dict[str, Any]] = list(read_lines(told)) if told.exists() else []
     while nights_played(home) < options.nights:
         starts.append(play(home, options, len(starts)))
+        starts[-1]["left"] = tidy(home)
         write_lines(starts, told)
         print("night {night}, after {seconds:.0f} s: {ended}".format(**starts[-1]), flush=True)
-        tidy(home)
     rows = read_lines(home / "nights-0.jsonl")
     show(home, rows, starts)
-    wrong = list(problems(home, rows, options.nights))
+    wrong = [f"left behind: {path}" for start in starts for path in start["left"]] + list(problems(home, rows, options.nights))
     print("\n".join(f"WRONG: {problem}" for problem in wrong) or "nothing lost, nothing double, every artifact whole, nothing left behind")
     return bool(wrong)
 
@@ -108,10 +107,13 @@ def command(home: Path, nights: int) -> list[str]:
     return [*OVERNIGHT, "simulate", "--home", str(home), *world, *settings]
 
 
-def tidy(home: Path) -> None:
-    """Remove what nothing needs any more, once there is an installation."""
-    if (home / "seed-0" / "artifacts").exists():
-        subprocess.run([*OVERNIGHT, "gc", "--home", str(home / "seed-0"), *KEPT, "--delete"], check=True, stdout=subprocess.DEVNULL)
+def tidy(home: Path) -> list[str]:
+    """Remove what nothing needs any more, once there is an installation; the work folders among it should have been gone before."""
+    if not (home / "seed-0" / "artifacts").exists():
+        return []
+    before = set((home / "seed-0" / "work").glob("*/"))
+    subprocess.run([*OVERNIGHT, "gc", "--home", str(home / "seed-0"), *KEPT, "--delete"], check=True, stdout=subprocess.DEVNULL)
+    return sorted(str(path) for path in before if not path.exists())
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -129,9 +131,9 @@ def jobs(members: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def words(process: psutil.Process) -> list[str]:
-    """A process's command line, empty where it has ended."""
+    """A process's command line and the home of Prefect that it was given; empty where it has ended."""
     try:
-        return list(process.cmdline())
+        return [*process.cmdline(), process.environ().get("PREFECT_HOME", "")]
     except psutil.Error:
         return []
 
@@ -172,8 +174,9 @@ def problems(home: Path, rows: list[dict[str, Any]], nights: int) -> Iterator[st
     if verified.returncode:
         yield f"overnight verify: {verified.stdout}{verified.stderr}"
     yield from (f"left behind: {path}" for folder in ("work", "artifacts/.staging") for path in (home / "seed-0" / folder).glob("*/"))
+    own = {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
     for process in psutil.process_iter():
-        if process.pid != os.getpid() and any(str(home) in word for word in words(process)):
+        if process.pid not in own and any(home in (Path(word), *Path(word).parents) for word in words(process)):
             yield f"left behind: process {process.pid}, {' '.join(words(process))}"
 
 
@@ -217,7 +220,7 @@ def show(home: Path, rows: list[dict[str, Any]], starts: list[dict[str, Any]]) -
     killed = Counter(start["ended"].removeprefix(KILLED) for start in starts if start["ended"] != BY_ITSELF)
     print(f"\n{len(rows)} nights, {killed.total()} kills ({', '.join(f'{who}: {n}' for who, n in sorted(killed.items()))})")
     print(f"outcomes: {dict(Counter(row['outcome'] for row in rows))}")
-    print(f"highest memory of a night's processes together: {max(start['peak_megabytes'] for start in starts)} MB")
+    print(f"highest memory of a night's processes together: {max((start['peak_megabytes'] for start in starts), default=0)} MB")
     print("| nights | seconds, median | night's process, MB, median | home, MB at the end | growth of the home, MB per night |")
     print("|---|---|---|---|---|")
     size = max(1, -(-len(rows) // 5))

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from data_contracts.audit.catalog import columns, relations
 from data_contracts.audit.opening import ask, opened, refresh
@@ -207,7 +207,7 @@ def _print(console: Console, title: str, found: duckdb.DuckDBPyConnection, empty
         if empty:
             console.print(empty)
         return
-    table = Table(*names)
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for row in rows[:SHOWN_ROWS]:
         table.add_row(*map(_shown, row))
     if title:  # above the table and not in it, where a narrow one would break it

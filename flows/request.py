@@ -48,7 +48,10 @@ def request_and_tell(root: Path, recipe: Recipe, config: RequestConfig, folder: 
     console.print(_table(request, rows))
     for path in write_request(rows, request.short_id, folder):
         console.print(str(path), soft_wrap=True, highlight=False)
-    console.print(f"deliver what people say of them in the source {config.source!r}; docs/requests.md says how", highlight=False)
+    if config.source == SIMULATED:
+        console.print("the people of this recipe are simulated: what real ones say needs a recipe with a source of its own")
+    else:
+        console.print(f"deliver what people say of them in the source {config.source!r}; docs/requests.md says how", highlight=False)
 
 
 def request_comparisons(home: Home, recipe: Recipe, config: RequestConfig) -> Artifact:

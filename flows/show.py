@@ -46,46 +46,52 @@ def show_all(root: Path) -> None:
     for path in sorted(home.nights.glob("*.json")):
         record = json.loads(path.read_text())
         nights.add_row(record["night"], record["recipe"], record["outcome"], str(record["seconds"]))
-    artifacts = Table("kind", Column("id", no_wrap=True), "made", "seconds", "headline", title="artifacts", title_justify="left")
+    names = [Column(name, no_wrap=True) for name in ("kind", "id", "made", "seconds")]
+    artifacts = Table(*names, Column("headline", overflow="fold"), title="artifacts", title_justify="left")
     for artifact in sorted(every_artifact(home, []), key=lambda item: (item.manifest.created_at, item.kind)):
         manifest = artifact.manifest
         artifacts.add_row(
-            artifact.kind, artifact.short_id, manifest.created_at, f"{manifest.seconds:.1f}", headline_text(manifest.headline)
+            artifact.kind, artifact.short_id, moment(manifest.created_at), f"{manifest.seconds:.1f}", headline_text(manifest.headline)
         )
-    aliases = Table("recipe", "alias", Column("policy", no_wrap=True), "since", "by", "reason", title="aliases", title_justify="left")
+    names = [Column(name, no_wrap=True) for name in ("recipe", "alias", "policy", "since")]
+    aliases = Table(*names, "by", "reason", title="aliases", title_justify="left")
     for line, registry in lines(home.registry):
         for alias, entry in registry:
-            aliases.add_row(line, alias, entry.policy_id[:SHORT], entry.at, entry.by, entry.reason)
+            aliases.add_row(line, alias, entry.policy_id[:SHORT], moment(entry.at), entry.by, entry.reason)
     decided = [(line, entry) for line, registry in lines(home.registry) for entry in registry.decisions()]
     stones = list(Tombstones(home.tombstones))
     for table in (nights, artifacts, aliases, *([_decisions(decided)] if decided else []), *([_tombstones(stones)] if stones else [])):
         console.print(table)
 
 
+def moment(at: str) -> str:
+    """Date, hour and minute of a time in ISO 8601."""
+    return f"{at[:10]} {at[11:16]}"
+
+
 def _decisions(decided: Sequence[tuple[str, AliasEntry]]) -> Table:
     """The last decisions about champions: who, when, why, and on which evidence."""
     last = sorted(decided, key=lambda one: one[1].at)[-DECISIONS_SHOWN:]
-    table = Table("recipe", "at", "by", "decision", Column("version", no_wrap=True), "reason", "evidence", title="decisions")
-    table.title_justify = "left"
+    names = [Column(name, no_wrap=True) for name in ("recipe", "at", "by", "decision", "version")]
+    table = Table(*names, "reason", Column("evidence", overflow="fold"), title="decisions", title_justify="left")
     for line, entry in last:
         evidence = ", ".join(f"{ref.role} {ref.id[:SHORT]}" for ref in entry.evidence)
-        table.add_row(line, entry.at, entry.by, DECISIONS[entry.action], entry.version_id[:SHORT], entry.reason, evidence)
+        table.add_row(line, moment(entry.at), entry.by, DECISIONS[entry.action], entry.version_id[:SHORT], entry.reason, evidence)
     return table
 
 
 def _tombstones(stones: Sequence[Tombstone]) -> Table:
     """What was forgotten, and which models had learned from it."""
-    table = Table(
-        Column("tombstone", no_wrap=True), "at", "state", "reason", "rows erased", "artifacts", "models trained on it", title="forgotten"
-    )
-    table.title_justify = "left"
+    names = [Column(name, no_wrap=True) for name in ("tombstone", "at")]
+    counts = ("rows erased", "artifacts", "models trained on it")
+    table = Table(*names, "state", "reason", *counts, title="forgotten", title_justify="left")
     for stone in stones:
         state = "complete" if stone.completed_at else "unfinished: run `overnight forget` again"
         rows = ", ".join(f"{name} {count}" for name, count in sorted(stone.rows.items()))
         models = ", ".join(
             f"{model.kind} {model.id[:SHORT]}" + "".join(f" ({alias})" for alias in model.aliases) for model in stone.trained
         )
-        table.add_row(stone.id, stone.at, state, stone.reason, rows, str(len(stone.redacted)), models)
+        table.add_row(stone.id, moment(stone.at), state, stone.reason, rows, str(len(stone.redacted)), models)
     return table
 
 

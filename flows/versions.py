@@ -38,9 +38,12 @@ def export(root: Path, version: str, directory: Path) -> None:
     new_console().print(f"version {found.short_id} is in {directory}; its README.md is the model card", soft_wrap=True, highlight=False)
 
 
-def tell(entry: AliasEntry) -> None:
-    """Print a decision."""
-    new_console().print(in_words(entry), soft_wrap=True, markup=False)
+def tell(entry: AliasEntry, reason: str) -> None:
+    """Print the decision that stands, and whether it is another one than was asked for just now for a reason."""
+    console = new_console()
+    console.print(in_words(entry), soft_wrap=True, markup=False)
+    if entry.reason != reason:
+        console.print("it was decided before: nothing was changed, and the reason that was given now is not kept")
 
 
 def in_words(entry: AliasEntry) -> str:

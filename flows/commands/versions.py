@@ -21,7 +21,7 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
     sample = commands.add_parser("sample", parents=[home], help="what a version answers to prompts")
     sample.add_argument("version", help=VERSION)
     sample.add_argument("--prompt", action="append", metavar="TEXT", help="may be given several times (default: lines of the input)")
-    sample.add_argument("--n", type=_count, default=1, metavar="N", help="responses to each prompt (default: %(default)s)")
+    sample.add_argument("--n", type=_at_least_one, default=1, metavar="N", help="responses to each prompt (default: %(default)s)")
     sample.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the random numbers (default: %(default)s)")
     sample.add_argument("--format", choices=("text", "json"), default="text", help="`json` gives a line per response")
     sample.set_defaults(command=_sample)
@@ -54,7 +54,7 @@ def _decide(options: argparse.Namespace) -> int:
     from flows import versions
 
     entry = getattr(versions, options.decision)(existing_home(options), options.version, options.reason, options.by or _login())
-    versions.tell(entry)
+    versions.tell(entry, options.reason)
     return 0
 
 
@@ -66,9 +66,9 @@ def _login() -> str:
         return ""
 
 
-def _count(text: str) -> int:
-    if (count := int(text)) < 1:
-        raise ValueError(text)
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return count
 
 

@@ -50,10 +50,13 @@ def _on_server(api: str) -> Iterator[Finding]:
 
 
 def _nights(home: Home) -> Iterator[Finding]:
-    """The last nights; only how the very last one ended may be wrong."""
-    records = [json.loads(path.read_text()) for path in sorted(home.nights.glob("*.json"))[-LAST_NIGHTS:]]
+    """The last nights, and the last one of every other recipe; only how a recipe's last one ended may be wrong."""
+    records = [json.loads(path.read_text()) for path in sorted(home.nights.glob("*.json"))]
     if not records:
         yield Finding("nights", "none yet")
+    last = {record["recipe"]: record for record in records}
     for record in records:
-        bad = record is records[-1] and record["outcome"].startswith(("failed", "interrupted"))
-        yield Finding(f"night {record['night'][:16]}", f"{record['recipe']}: {record['outcome']}", wrong=bad)
+        is_last = record is last[record["recipe"]]
+        if is_last or record in records[-LAST_NIGHTS:]:
+            bad = is_last and record["outcome"].startswith(("failed", "interrupted"))
+            yield Finding(f"night {record['night'][:16]}", f"{record['recipe']}: {record['outcome']}", wrong=bad)

@@ -9,6 +9,10 @@ PAIRS = (
     "select p.prompt, p.response, o.response as other, p.judge_score - o.judge_score as judge_gain from samples as p join samples as o "
     "using (prompt_id) where p.model = $$policy$$ and o.model = $${other}$${where} order by judge_gain limit 20"
 )
+LONGEST = (
+    "select p.prompt, p.response, o.response as other, p.n_tokens, o.n_tokens as other_n_tokens from samples as p join samples as o "
+    "using (prompt_id) where p.model = $$policy$$ and o.model = $${other}$${where} order by p.n_tokens - o.n_tokens desc limit 20"
+)
 SAID = (
     "select prompt_id, opponent, presented_first, verdict, reply, failure from verdicts where judge = {judge} order by prompt_id limit 40"
 )
@@ -46,7 +50,8 @@ def _responses(row: Judged) -> str:
     if row.figure.endswith("_excess"):
         return FEATURES
     other = "champion" if row.figure.endswith("_champion") else "reference"
-    return PAIRS.format(other=other, where=_where("p", row))
+    pairs = LONGEST if row.figure.startswith("length_ratio_") else PAIRS
+    return pairs.format(other=other, where=_where("p", row))
 
 
 def _measured(figure: str) -> str | None:

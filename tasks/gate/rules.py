@@ -118,7 +118,7 @@ class GateConfig(StageConfig):
         default=1.3,
         gt=0,
         description="how many times as long as the champion's the responses of a slice may be; it fails where one is surely beyond: what a "
-        "judge and a reward model both like too much is often length, and in one slice only",
+        "judge and a reward model both like too much is often length, and in one slice only; a high one, such as 100, does without",
     )
     max_forgetting: float = Field(
         default=1.5, ge=1, description="budget for the policy's perplexity on the held-out texts, as a multiple of the base model's"

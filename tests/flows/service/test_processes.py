@@ -87,6 +87,16 @@ def test_only_the_last_night_can_be_wrong(tmp_path: Path, monkeypatch: pytest.Mo
     assert [finding.wrong for finding in status(tmp_path)][1:] == [False, wrong]
 
 
+def test_a_recipe_whose_last_night_failed_is_wrong_whatever_others_did_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (tmp_path / "nights").mkdir()
+    for day, (recipe, ended) in enumerate([("mine", "nothing new"), ("mine", "failed in ingest"), *[("other", "nothing new")] * 4], 1):
+        record = {"night": f"2026-11-{day:02}T02-00-00.000000Z", "recipe": recipe, "outcome": ended}
+        (tmp_path / "nights" / f"{record['night']}.json").write_text(json.dumps(record))
+    found = [(finding.state, finding.wrong) for finding in status(tmp_path)][1:]
+    assert found == [("mine: failed in ingest", True), *[("other: nothing new", False)] * 3]
+
+
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     import socket
 

@@ -1,6 +1,7 @@
 """How rules are judged: verdicts by hand, the widened intervals by the binomial distribution."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,11 @@ def test_a_policy_that_is_as_good_is_not_better() -> None:
 def test_of_a_tie_it_is_not_said_that_more_prompts_would_tell() -> None:
     assert "no number of prompts" in remedy(judged(Figure(0.5, 0.5, 0.5, 100)))
     assert "bring more prompts" in remedy(judged(Figure(0.5, 0.4, 0.6, 100)))
+
+
+def test_of_a_slice_that_grew_long_the_longest_are_shown() -> None:
+    row = replace(judged(Figure(1.6, 1.5, 1.7, 50), at_most=1.3), figure="length_ratio_champion", slice="ads")
+    assert "o.model = $$champion$$ and p.slice = $$ads$$ order by p.n_tokens - o.n_tokens desc" in remedy(row)
 
 
 def test_not_enough_evidence_says_how_much_would_be() -> None:
