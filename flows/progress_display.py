@@ -1,4 +1,4 @@
-"""The progress display of the command line: one line per finished stage, a bar for the running one, a table at the end."""
+"""The progress display of the command line: one line per finished stage, a bar for the running one, the outcome at the end."""
 
 import time
 from contextlib import ExitStack
@@ -7,9 +7,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
 
-from data_contracts.artifact_store import SHORT
 from flows.night import NightRecord
 from flows.show import headline_text
 from tasks.progress import Event, StageEnded, StageProgress, StageStarted, describe, listening
@@ -64,13 +62,8 @@ class ProgressDisplay:
         self.console.print(f"[dim]{self.last_line - self.began:6.1f} s[/]{text}", highlight=False, soft_wrap=True)
 
     def summary(self, record: NightRecord) -> None:
-        """Print the table of stages, the outcome and where to read on."""
-        table = Table(Column("stage", no_wrap=True), "", Column("artifact", no_wrap=True), "figures", box=None, pad_edge=False)
-        for stage in record.stages:
-            table.add_row(stage.stage, "reused" if stage.reused else "made", stage.artifact_id[:SHORT], headline_text(stage.headline))
-        self.console.print()
-        self.console.print(table)
-        self.console.print(f"\n[bold]outcome[/]         {record.outcome}  ({record.seconds:.0f} s)", highlight=False)
+        """Print the outcome and where to read on; every stage was told of when it ended."""
+        self.console.print(f"[bold]outcome[/]         {record.outcome}  ({record.seconds:.0f} s)", highlight=False)
         if record.advice:
             self.console.print(f"{record.advice}\n", markup=False, highlight=False, soft_wrap=True)
         self.console.print(f"[bold]report[/]          {record.report}", highlight=False, soft_wrap=True)
