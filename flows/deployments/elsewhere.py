@@ -33,7 +33,8 @@ REPLY, MEETING = "result", "meeting"
 """Types of the artifacts on the server by which a learning run hands its result or error back, and says where other machines meet it."""
 POLL_SECONDS = 2.0
 ATTEMPTS = 2
-"""Runs that a stage gets: one whose process, worker or machine went is begun once more and goes on from its last checkpoint."""
+"""Runs that a stage gets: one whose process, worker or machine went is begun once more. A worker with the same home goes on from the last
+checkpoint."""
 ALONE_SECONDS = 60.0
 """What is left of a run on several machines gets so long to end by itself."""
 OUTAGE_SECONDS = 300.0
