@@ -3,7 +3,7 @@
     python benchmarks/orchestration.py [--recipe built-in] [--home DIR] [--repeats 5]
 
 The first night runs as `overnight run`. Its overhead is what its process took beside its stages: imports, Prefect, the server that
-it starts, the record and the audit database. Then `overnight up` starts a server and two workers, and the same night, which has
+it begins, the record and the audit database. Then `overnight up` starts a server and two workers, and the same night, which has
 nothing new, is started there through the API and timed from the request to the final state.
 """
 

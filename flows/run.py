@@ -1,8 +1,7 @@
-"""`overnight run`: the nightly flow in this process, with Prefect's own server started and quietened for it."""
+"""`overnight run`: the nightly flow in this process, with a server of Prefect's and a quiet Prefect."""
 
 import os
 import shutil
-import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,18 +9,17 @@ from data_contracts.errors import FREE_SPACE, StorageError
 from data_contracts.home import Home
 from data_contracts.sharing.share import join
 from flows.console import new_console
+from flows.own_server import begin_server
 from flows.service.api import auth_string
 from flows.service.installation import Installation
 
 PREFECT_SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
     "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
@@ -53,6 +51,8 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
     if store:
         join(root, store)
     console.print("[bold]overnight[/] starting …")
+    is_shown = bool(os.environ.get("PREFECT_API_URL"))
+    ready = begin_server()
     from flows.night import night_of
     from flows.nightly import nightly
     from flows.progress_display import ProgressDisplay
@@ -64,10 +64,11 @@ def run_night(recipe_name: str, root: Path, *, store: str | None, data: Path | N
     for source in recipe.ingest.sources:
         console.print(f"feedback from {source.path}", highlight=False, soft_wrap=True)
     with night_of(home, recipe.name), ProgressDisplay(console) as display, ExitStack() as shown:
-        if os.environ.get("PREFECT_API_URL"):
+        if is_shown:
             from flows.deployments.run_page import RunPage
 
             shown.enter_context(listening(RunPage(home, recipe.name)))
+        ready()
         record = nightly(recipe, root)
     display.summary(record)
     return record.stopped
@@ -78,7 +79,6 @@ def prepare(root: Path) -> None:
     home = Home(root)
     _check_space(root)
     _configure_prefect(home)
-    _sweep_servers(home)
 
 
 def _check_space(root: Path) -> None:
@@ -102,19 +102,3 @@ def _configure_prefect(home: Home) -> None:
             os.environ.setdefault("PREFECT_API_AUTH_STRING", auth)
     os.environ.setdefault("PREFECT_HOME", str(home.prefect))
     home.prefect.mkdir(parents=True, exist_ok=True)
-
-
-def _sweep_servers(home: Home) -> None:
-    """End the Prefect servers that killed nights of this home left behind, known by their `PREFECT_HOME` and by having no parent."""
-    ours = f"PREFECT_HOME={home.prefect}".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            orphan = process.joinpath("stat").read_text().rpartition(")")[2].split()[1] == "1"
-            if (
-                orphan
-                and b"uvicorn" in process.joinpath("cmdline").read_bytes()
-                and ours in process.joinpath("environ").read_bytes().split(b"\0")
-            ):
-                os.kill(int(process.name), signal.SIGKILL)
-        except OSError:
-            continue  # it ended meanwhile, or is another user's

@@ -39,12 +39,14 @@ def add(commands: Commands, home: argparse.ArgumentParser) -> None:
 
 def _simulate(options: argparse.Namespace) -> int:
     from data_contracts.errors import InputError
+    from flows.own_server import begin_server
     from flows.run import prepare
 
     if options.store:
         raise InputError("a simulation stays on this machine", where=options.store, remedy="leave out --store, and unset OVERNIGHT_STORE")
     root = options.home.resolve()
     prepare(root)
+    ready = begin_server()
     from pydantic import ValidationError
 
     from flows.console import new_console
@@ -52,6 +54,7 @@ def _simulate(options: argparse.Namespace) -> int:
     from flows.simulate_table import seeds_table, write_plot
     from tasks.simulation.deliveries import DeliveryConfig
 
+    ready()
     nights = options.nights
     days = {
         "nights": nights,

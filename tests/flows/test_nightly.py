@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -14,6 +15,7 @@ import pytest
 
 from data_contracts.home import Home
 from data_contracts.registry import Registry
+from models.lifeline import alive, family
 from tests.data_contracts.audit.questions import questions
 from tests.flows.nights import command, run
 
@@ -276,10 +278,16 @@ def test_a_night_that_was_killed_in_every_second_stage_ends_with_the_same_bytes(
 
 
 def kill_after(home: Path, stage: str) -> None:
-    """Run a night and kill it as soon as it has shown a stage as done, so in the stage that follows."""
+    """Run a night and kill it as soon as it has shown a stage as done, so in the stage that follows; its server and its job end with it."""
     with subprocess.Popen(command(home), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if re.search(rf"(made|reused)\s+{stage}\s", line):
                 break
+        members = family(process.pid)
+        assert len(members) > 1
         process.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while any(map(alive, members)):
+        assert time.monotonic() < deadline, members
+        time.sleep(0.1)
