@@ -5,21 +5,19 @@ Prefect would begin one by itself, but only when everything is imported, and a n
 
 import atexit
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
 from data_contracts.errors import StageError
+from flows.ports import free_port
 from flows.service.api import answers, auth_string
-from models.lifeline import supervisor_env
+from models.lifeline import SOURCE_ROOT, worker_env
 
 HOST = "127.0.0.1"
-SOURCE_ROOT = Path(__file__).parents[1]
 COMMAND = ("models.lifeline", "uvicorn", "--app-dir", str(SOURCE_ROOT), "--factory", "prefect.server.api.server:create_app")
 QUIET = ("--lifespan", "on", "--log-level", "error")
 TEMPORARY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
@@ -38,13 +36,11 @@ def begin_server() -> Callable[[], None]:
     """
     if os.environ.get("PREFECT_API_URL"):
         return lambda: None
-    port = _free_port()
-    safe = {"PYTHONPATH": str(SOURCE_ROOT), "PYTHONSAFEPATH": "1"}  # a folder `models` where the user stands is not ours
+    port = free_port(HOST)
     command = [sys.executable, "-m", *COMMAND, "--host", HOST, "--port", str(port), *QUIET]
     said = TemporaryFile()  # noqa: SIM115  (as long as the server)
-    environment = {**os.environ, **TEMPORARY, **supervisor_env(), **safe}
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-    atexit.register(_end, process)
+    process = subprocess.Popen(command, env=worker_env() | TEMPORARY, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    atexit.register(_end, process, said)
     api = os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
     if auth := auth_string():
         os.environ["PREFECT_API_AUTH_STRING"] = auth
@@ -61,16 +57,11 @@ def _wait(process: "subprocess.Popen[bytes]", api: str, said: IO[bytes]) -> None
         time.sleep(POLL_SECONDS)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _end(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
     process.terminate()
     try:
         process.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        return int(free.getsockname()[1])
+    said.close()

@@ -26,6 +26,7 @@ from pathlib import Path
 SUPERVISOR = "OVERNIGHT_SUPERVISOR"
 """Environment variable that names the supervisor, as `pid:start time`."""
 
+SOURCE_ROOT = Path(__file__).parents[1]
 POLL_SECONDS = 0.5
 EXIT_CODE = 77
 """Exit code of a process that ended because its supervisor or parent was gone."""
@@ -48,6 +49,14 @@ def hold() -> None:
 def supervisor_env() -> dict[str, str]:
     """The environment variable by which workers of this process know it as their supervisor."""
     return {SUPERVISOR: name_of(os.getpid())}
+
+
+def worker_env() -> dict[str, str]:
+    """The environment of a worker of this process: its own, its supervisor, and this code, wherever the worker stands.
+
+    The safe path keeps a folder `models` in the working directory from standing in for ours.
+    """
+    return {**os.environ, **supervisor_env(), "PYTHONPATH": str(SOURCE_ROOT), "PYTHONSAFEPATH": "1"}
 
 
 def name_of(pid: int) -> str:

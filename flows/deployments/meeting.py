@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_API_URL
 
 from data_contracts.errors import StageError
 from flows.deployments.elsewhere import MEETING
+from flows.ports import free_port
 from flows.variables import ADDRESS
 from tasks.learning.machines import Group
 
@@ -56,13 +57,6 @@ def own_address(reaching: str, port: int) -> str:
             remedy = f"set {ADDRESS} on this machine's worker"
             raise StageError(f"no IPv4 way leads from this machine to {reaching}: {error.strerror}", remedy=remedy) from error
         return str(way.getsockname()[0])
-
-
-def free_port() -> int:
-    """A port of this machine that nobody uses just now."""
-    with socket.socket() as free:
-        free.bind(("", 0))
-        return int(free.getsockname()[1])
 
 
 def _means_each_itself(host: str) -> bool:

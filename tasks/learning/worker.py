@@ -23,7 +23,7 @@ from data_contracts import errors
 from data_contracts.artifact_store import Headline
 from data_contracts.errors import FREE_SPACE, OvernightError, StageError, StorageError
 from models.jobs import JOBS
-from models.lifeline import EXIT_CODE, alive, family, name_of, supervisor_env
+from models.lifeline import EXIT_CODE, alive, family, name_of, worker_env
 from models.progress import DISK_FULL
 from models.sizes import readable
 from tasks.costs import add_peak_memory
@@ -33,7 +33,6 @@ from tasks.learning.memory import MemoryWatch, memory_there_is
 LAUNCHER_SPEAKS = "torch/distributed/elastic/"
 """Stands in the log where the launcher begins to tell which rank failed first; what stands before is the ranks' own."""
 
-SOURCE_ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
 SWEEP_SECONDS = 30.0
 LOG_LINES = 8
@@ -140,9 +139,7 @@ def launch(module: str, processes: int, group: Group | None = None) -> list[str]
 @contextmanager
 def running(command: list[str], log: int, work: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The job's process, in a group of its own; it and its descendants are gone when the block is left, however it is left."""
-    # Safe path: a folder `models` in the working directory must not stand in for ours.
-    env = {**os.environ, **supervisor_env(), "PYTHONPATH": str(SOURCE_ROOT), "PYTHONSAFEPATH": "1"}
-    process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
+    process = subprocess.Popen(command, env=worker_env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
     name = name_of(process.pid)
     try:
         (work / "pid").write_text(name + "\n")

@@ -11,7 +11,7 @@ import pytest
 
 from data_contracts.errors import StageError
 from data_contracts.manifest import list_files
-from flows.deployments.meeting import free_port
+from flows.ports import free_port
 from models.job import Job
 from models.lifeline import alive, family
 from tasks.learning.machines import Group

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from flows.ports import free_port
 from tests.flows.nights import TINY
-from tests.flows.service.installed import Installed, free_port, overnight
+from tests.flows.service.installed import Installed, overnight
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from data_contracts.errors import StageError
-from flows.deployments.meeting import free_port, group_of, own_address
+from flows.deployments.meeting import group_of, own_address
+from flows.ports import free_port
 from flows.variables import ADDRESS
 
 TOLD = {"machines": 2, "rank": 1, "patience": 60, "port": 4711}

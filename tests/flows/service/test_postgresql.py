@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from flows.ports import free_port
 from tests.flows.nights import TINY
-from tests.flows.service.installed import Installed, free_port, overnight
+from tests.flows.service.installed import Installed, overnight
 
 pytestmark = [pytest.mark.slow, pytest.mark.flow]
 PROGRAMS = ("initdb", "pg_ctl", "psql")

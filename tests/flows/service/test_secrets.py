@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.sql_text import quoted
+from flows.ports import free_port
 from flows.service.installation import Installation
 from models.lifeline import family
 from tests.flows.nights import TINY
-from tests.flows.service.installed import Installed, free_port, overnight
+from tests.flows.service.installed import Installed, overnight
 
 pytestmark = [pytest.mark.slow, pytest.mark.flow]
 
