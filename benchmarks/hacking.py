@@ -57,7 +57,7 @@ ALL = (
     *("preferences.train=0.4", "preferences.validation=0.06", "preferences.test=0.14", "preferences.judge=0.4"),
     *("simulation.experts={careful=8}", "aggregation.judge_annotators=['expert-*']", "ingest.check_contracts=false"),
     *("policy.updates=8", "policy.validation_prompts=0", "policy.kl_coef=0.01", "policy.kl_control='fixed'"),
-    *("evaluation.max_prompts=128", "evaluation.best_of=8", "evaluation.best_of_prompts=128"),
+    *("evaluation.max_prompts=128", "evaluation.best_of=8", "evaluation.best_of_prompts=128", "judge.members=1", "judge.ensemble='heads'"),
 )
 """What the recipe is told in every world. The policy is hardly held, and no judge chooses among its states, so it hacks what it can."""
 WORLDS = {

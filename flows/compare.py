@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow.parquet as pq
 from rich.table import Column, Table
 
@@ -121,7 +120,8 @@ def paired_figures(pairs: Sequence[tuple[Row, Row]], config: EvaluationConfig) -
 
 
 def _side(rows: Sequence[Row]) -> Side:
-    return Side(*np.array([(row["score"], row["judge_score"], row["n_tokens"]) for row in rows], dtype=np.float64).T)
+    """Evaluations that were made before a judge could have members have its score alone."""
+    return Side.of((row["score"], row.get("judge_member_scores") or [row["judge_score"]], row["n_tokens"]) for row in rows)
 
 
 def _moved(found: Comparison, count: int) -> list[dict[str, Any]]:

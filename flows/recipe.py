@@ -107,6 +107,8 @@ class Recipe(BaseModel):
         for name, split in (("reward_model", "train"), ("judge", "judge")):
             if getattr(self, name).split != split:
                 raise ValueError(f"{name}.split is {split!r} and nothing else: the judge must not see what the reward model learns from")
+        if self.judge.combination != "mean":
+            raise ValueError("judge.combination is not 'mean': what the held-out judge says is the mean of what its members say")
         if self.evaluation.split == "validation" and self.policy.validation_prompts:
             raise ValueError("evaluation.split is 'validation', where the held-out judge chose among the policy's states: take 'test'")
         told, asked = self.policy.sampling, self.evaluation.sampling

@@ -24,6 +24,8 @@ class Figure:
     low: float | None
     high: float | None
     n: int
+    judge_half_width: float | None = None
+    """How wide the interval stays to each side however much `n` grows; None where its width is of `n` alone."""
 
 
 class Bound(NamedTuple):

@@ -25,6 +25,7 @@ TESTS = tuple(
         "ppo/test_policy_model",
         "ppo/test_ptx",
         "sft/test_train_sft",
+        "evaluation/test_intervals",
         "evaluation/test_length_control",
         "evaluation/test_best_of_n",
         "evaluation/test_overoptimization",
@@ -36,7 +37,7 @@ MATH, UPDATE, GROUPS = "models/ppo/ppo_math.py", "models/ppo/ppo_update.py", "mo
 DPO = "models/dpo/dpo_math.py"
 TERMS, RULES = "models/ppo/rewards/terms.py", "models/ppo/rewards/rules.py"
 SFT, PTX = "models/sft/examples.py", "models/ppo/ptx.py"
-LENGTH, BEST, CURVE = (f"models/evaluation/{name}.py" for name in ("length_control", "best_of_n", "overoptimization"))
+LENGTH, BEST, CURVE, SPREAD = (f"models/evaluation/{name}.py" for name in ("length_control", "best_of_n", "overoptimization", "intervals"))
 
 
 class Mutant(NamedTuple):
@@ -52,6 +53,9 @@ class Mutant(NamedTuple):
 MUTANTS = (
     Mutant("length left in the win rate", LENGTH, "np.exp(-coefficients[:, 0])", "np.exp(-coefficients.sum(1))"),
     Mutant("lengths the other way round", LENGTH, "a * slope[:, 1] - b * slope[:, 0]", "b * slope[:, 0] - a * slope[:, 1]"),
+    Mutant("one degree of freedom too many for the judge", SPREAD, "stdtrit(members.size - 1,", "stdtrit(members.size,"),
+    Mutant("the judge's members as all there are", SPREAD, "members.std(ddof=1)", "members.std()"),
+    Mutant("the errors of prompts and judge as one", SPREAD, "math.hypot(mean - low, half)", "max(mean - low, half)"),
     Mutant("worst of n", BEST, "scores.argsort(1", "(-scores).argsort(1"),
     Mutant("best of n with replacement", BEST, "math.comb(i, n - 1)", "math.comb(i + 1, n - 1)"),
     Mutant("KL of the best of n without its second term", CURVE, "return math.log(n) - (n - 1) / n", "return math.log(n)"),

@@ -31,6 +31,12 @@ SAMPLE = RecordKind(
         Column("disagreement", FLOAT, "standard deviation of that score between the members of the reward model; 0 where there is one"),
         Column("judge_score", FLOAT, "the held-out judge's score", nullable=True),
         Column(
+            "judge_member_scores",
+            pa.list_(FLOAT),
+            "what each member of the held-out judge scores; of a single one, its score",
+            nullable=True,
+        ),
+        Column(
             "kl_k1",
             FLOAT,
             "sum over tokens of logprob minus reference logprob, in nats; 0 for the reference itself, null for a model with other tokens",
@@ -92,8 +98,21 @@ FIGURE = RecordKind(
         Column("slice", TEXT, "named part of the data, or `all` for all of it together"),
         Column("figure", TEXT, "what was measured: of the policy, or of another model or against it where the name ends with that model"),
         Column("value", FLOAT, "the figure"),
-        Column("low", FLOAT, "lower end of its 95 % bootstrap interval over prompts; null for a figure without one", nullable=True),
+        Column(
+            "low",
+            FLOAT,
+            "lower end of its 95 % bootstrap interval over prompts, of the held-out judge's figures widened by how much its members "
+            "differ; null for a figure without one",
+            nullable=True,
+        ),
         Column("high", FLOAT, "upper end of the interval", nullable=True),
+        Column(
+            "judge_half_width",
+            FLOAT,
+            "how wide the interval stays to each side however many prompts there are, because the held-out judge's members differ; null "
+            "for a figure that is not the judge's, and of a judge of one member, whose own error nobody knows",
+            nullable=True,
+        ),
         Column("n", INT, "prompts behind the figure"),
     ),
 )
@@ -227,6 +246,12 @@ RULE = RecordKind(
         Column("value", FLOAT, "the figure; null where it is undefined", nullable=True),
         Column("low", FLOAT, "lower end of its 95 % interval, widened where a rule looks at several slices", nullable=True),
         Column("high", FLOAT, "upper end of its interval", nullable=True),
+        Column(
+            "judge_half_width",
+            FLOAT,
+            "how wide it stays to each side however many prompts there are, because the held-out judge's members differ",
+            nullable=True,
+        ),
         Column("threshold", FLOAT, "the bound: of two the one that is broken, or nearer"),
         Column("n", INT, "prompts that the figure rests on; of training, updates; of perplexity, texts"),
         Column("reason", TEXT, "why, in words"),

@@ -1,13 +1,17 @@
 """Bootstrap intervals over prompts.
 
-Prompts are what is drawn at random, so prompts are resampled: whatever belongs to one prompt stays together as one value.
+Prompts are what is drawn at random, so prompts are resampled: whatever belongs to one prompt stays together as one value. Where a judge
+of several members said what is measured, their differences count as well: another judge, trained on other comparisons, would have said
+something else, about as different as they are from one another.
 """
 
+import math
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import stdtrit
 
 LEVEL = 0.95
 CHUNK = 2**22
@@ -20,6 +24,8 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
+    judge_half_width: float | None = None
+    """How wide the interval stays to each side however many prompts there are, because the judge's members differ; None without any."""
 
 
 def bootstrap_interval(values: ArrayLike, *, resamples: int, seed: int) -> Interval:
@@ -37,6 +43,27 @@ def bootstrap_interval(values: ArrayLike, *, resamples: int, seed: int) -> Inter
     return Interval(float(x.mean()), float(low), float(high))
 
 
+def between_members(interval: Interval, of_members: ArrayLike) -> Interval:
+    """An interval over prompts around what K members of a judge say in the mean, widened by how much the K (K,) differ.
+
+    Each member learned from a bootstrap resample of the judge's comparisons, from another start and in another order, so their
+    standard deviation estimates the error of a judge that learned from so many (Efron, 1979); with Student's t at K - 1 degrees of
+    freedom it is a half width, to which that over prompts is added as independent errors are, by squares. What all members got wrong,
+    since the people whom they learned from did, is in no interval. One member is no estimate: the interval stays as it is.
+    """
+    members = np.asarray(of_members, dtype=np.float64)
+    if members.size < 2:
+        return interval
+    half = float(stdtrit(members.size - 1, (1 + LEVEL) / 2) * members.std(ddof=1))
+    mean, low, high, _ = interval
+    return Interval(mean, mean - math.hypot(mean - low, half), mean + math.hypot(high - mean, half), half)
+
+
+def share(interval: Interval) -> Interval:
+    """An interval around a share, which lies between 0 and 1."""
+    return interval._replace(low=max(0.0, interval.low), high=min(1.0, interval.high))
+
+
 def widened(value: float, low: float, high: float, tested: int) -> tuple[float, float]:
     """The ends of a 95 % interval widened to the level 1 - 0.05 / tested, as a normal distribution's would be (Bonferroni)."""
     wider = NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * tested)) / NormalDist().inv_cdf((1 + LEVEL) / 2)
@@ -44,6 +71,6 @@ def widened(value: float, low: float, high: float, tested: int) -> tuple[float, 
 
 
 def win_shares(scores: ArrayLike, opponent_scores: ArrayLike) -> np.ndarray:
-    """1 where a score (n,) is above the opponent's, ½ where they are equal, 0 where it is below."""
+    """1 where a score (…) is above the opponent's, ½ where they are equal, 0 where it is below."""
     difference = np.asarray(scores, dtype=np.float64) - np.asarray(opponent_scores, dtype=np.float64)
     return (np.sign(difference) + 1) / 2

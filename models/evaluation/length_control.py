@@ -12,7 +12,7 @@ have a normal prior of standard deviation 10, so that a policy which always wins
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.evaluation.intervals import CHUNK, LEVEL, Interval
+from models.evaluation.intervals import CHUNK, LEVEL, Interval, between_members, share
 
 Floats = NDArray[np.float64]
 PRECISION = 0.01
@@ -25,13 +25,16 @@ def length_controlled_win_rate(wins: ArrayLike, lengths: ArrayLike, opponent_len
     """The length-controlled win rate with its percentile bootstrap interval over prompts.
 
     Args:
-        wins: win shares (n,): 1, one half for a tie, or 0.
+        wins: win shares by each of the judge's K members, (n, K): 1, one half for a tie, or 0; or (n,), by one. How much the members
+            differ widens the interval.
         lengths: tokens of the policy's responses (n,).
         opponent_lengths: tokens of the opponent's (n,).
         resamples: bootstrap resamples of prompts.
         seed: seed of their random numbers.
     """
-    y = np.asarray(wins, dtype=np.float64)
+    by_member = np.asarray(wins, dtype=np.float64)
+    by_member = by_member.reshape(len(by_member), -1).T
+    y = by_member.mean(0)
     x = length_term(np.asarray(lengths, dtype=np.float64) - np.asarray(opponent_lengths, dtype=np.float64))
     random, n = np.random.default_rng(seed), len(y)
     rows, rates = max(1, CHUNK // (8 * n)), []
@@ -39,7 +42,8 @@ def length_controlled_win_rate(wins: ArrayLike, lengths: ArrayLike, opponent_len
         weights = random.multinomial(n, np.full(n, 1 / n), size=min(rows, resamples - done)).astype(np.float64)
         rates.append(win_rates(fit(y, x, weights)))
     low, high = np.quantile(np.concatenate(rates), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(win_rates(fit(y, x, np.ones((1, n))))[0]), float(low), float(high))
+    over_prompts = Interval(float(win_rates(fit(y, x, np.ones((1, n))))[0]), float(low), float(high))
+    return share(between_members(over_prompts, win_rates(fit(by_member, x, np.ones_like(by_member)))))
 
 
 def length_term(differences: Floats) -> Floats:
@@ -55,7 +59,7 @@ def win_rates(coefficients: Floats) -> Floats:
 
 
 def fit(y: Floats, x: Floats, weights: Floats) -> Floats:
-    """Coefficients (R, 2), theta and phi, of R weighted regressions of y (n,) on x (n,), by Newton's method; weights are (R, n)."""
+    """Coefficients (R, 2), theta and phi, of R regressions of y, (n,) or (R, n), on x (n,), by Newton's method; weights are (R, n)."""
     found = np.zeros((len(weights), 2))
     for _ in range(STEPS):
         p = 1 / (1 + np.exp(-(found[:, :1] + found[:, 1:] * x)))

@@ -23,6 +23,8 @@ class Sample(NamedTuple):
     score: float
     disagreement: float
     judge_score: float
+    judge_member_scores: Sequence[float]
+    """What each member of the held-out judge scores; of a single judge, its score."""
     kl_k1: float | None
     """Nats per response from the reference; None for a model whose tokens the reference does not have."""
 
@@ -48,7 +50,8 @@ def sample(
     messages, text = [prompt.messages for prompt in prompts], [response.text for response in responses]
     kl = _kl_per_response(contender, reference, encoded.ids, responses, config)
     scored, judged = score_responses(score, messages, text), score_responses(judge, messages, text, name="the held-out judge")
-    columns = (prompts, responses, scored.score.tolist(), scored.disagreement.tolist(), judged.score.tolist(), kl)
+    members = judged.score[:, None] if judged.members is None else judged.members
+    columns = (prompts, responses, scored.score.tolist(), scored.disagreement.tolist(), judged.score.tolist(), members.tolist(), kl)
     return [Sample(*row) for row in zip(*columns, strict=True)]
 
 
@@ -87,6 +90,7 @@ def sample_rows(samples: Samples) -> list[dict[str, object]]:
             "score": item.score,
             "disagreement": item.disagreement,
             "judge_score": item.judge_score,
+            "judge_member_scores": list(item.judge_member_scores),
             "kl_k1": item.kl_k1,
         }
         for model, items in samples.items()

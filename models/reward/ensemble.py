@@ -22,6 +22,8 @@ class Scored(NamedTuple):
     """Standard deviation of the score between the members; 0 where there is one."""
     terms: Mapping[str, Tensor] = MappingProxyType({})
     """The parts that the score is the sum of, by name; none where it is of one piece."""
+    members: Tensor | None = None
+    """What each of K members scores, (B, K); None where there is no ensemble behind it, but a function."""
 
 
 def combine(member_scores: Tensor, combination: Combination, uncertainty_coef: float) -> Tensor:

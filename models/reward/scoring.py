@@ -85,7 +85,7 @@ class Scoring(nn.Module, ABC):
     def score(self, prompts: Sequence[Sequence[Message]], responses: Sequence[str]) -> Scored:
         """Scores of B responses with their disagreement, on the CPU, without gradients: the one score of training, PPO and evaluation."""
         members = self.score_encoded([self.encode(*pair).ids for pair in zip(prompts, responses, strict=True)])
-        return Scored(self.combine(members), disagreement(members))
+        return Scored(self.combine(members), disagreement(members), members=members)
 
     @torch.no_grad()
     def score_encoded(self, sequences: Sequence[Sequence[int]], microbatch_tokens: int = MICROBATCH_TOKENS) -> Tensor:

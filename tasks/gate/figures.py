@@ -28,7 +28,7 @@ def gather(
 ) -> Figures:
     """Every figure, by what it is of, slice and name; those of the recipe's judges and measures count as the evaluation's."""
     found = {
-        ("evaluation", row["slice"], row["figure"]): Figure(row["value"], row["low"], row["high"], row["n"])
+        ("evaluation", row["slice"], row["figure"]): Figure(row["value"], row["low"], row["high"], row["n"], row.get("judge_half_width"))
         for artifact in (evaluation, *measured)
         for row in pq.read_table(artifact.file("figures.parquet")).to_pylist()
     }

@@ -8,7 +8,7 @@ not each of its slices, one time in twenty at most.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from data_contracts.records import ALL_SLICES
@@ -42,6 +42,7 @@ class Judged:
     value: float | None
     low: float | None
     high: float | None
+    judge_half_width: float | None
     threshold: float
     n: int
     reason: str
@@ -83,7 +84,7 @@ def _judge(rule: GateRule, part: str, figure: Figure | None, there: Sequence[str
     if figure.value is None or math.isnan(figure.value):
         return _row(rule, part, UNSURE, None, f"the figure is undefined on {figure.n}")
     if rule.end == "value":
-        figure = Figure(figure.value, None, None, figure.n)
+        figure = replace(figure, low=None, high=None, judge_half_width=None)
     elif figure.low is None or figure.high is None:
         return _row(rule, part, UNSURE, figure, f"{with_interval(figure)}: the figure has no interval")
     else:
@@ -107,15 +108,21 @@ def widened(figure: Figure, slices: int) -> Figure:
     """A figure with its 95 % interval widened to the level 1 - 0.05 / slices."""
     if slices < 2 or figure.value is None or figure.low is None or figure.high is None:
         return figure
-    return Figure(figure.value, *intervals.widened(figure.value, figure.low, figure.high, slices), figure.n)
+    low, high = intervals.widened(figure.value, figure.low, figure.high, slices)
+    of_judge = figure.judge_half_width and figure.judge_half_width * (high - low) / (figure.high - figure.low)
+    return replace(figure, low=low, high=high, judge_half_width=of_judge)
 
 
 def evidence_needed(figure: Figure, bound: Bound) -> str:
-    """How many units would decide it, if the figure stays: the interval's half width shrinks with the root of their number."""
+    """How many units would decide it, if the figure stays: what of the interval is over prompts shrinks with the root of their number."""
     half, distance = ((figure.high or 0.0) - (figure.low or 0.0)) / 2, abs((figure.value or 0.0) - bound.threshold)
     if distance <= half / 100:
         return "the figure is too near the threshold to say how many prompts would decide it"
-    return f"about {math.ceil(figure.n * (half / distance) ** 2)} prompts instead of {figure.n} would decide it"
+    of_judge = figure.judge_half_width or 0.0
+    if distance <= of_judge:
+        return f"no number of prompts would decide it, as the held-out judge's members alone leave ± {of_judge:.3f} open"
+    times = (half**2 - of_judge**2) / (distance**2 - of_judge**2)
+    return f"about {math.ceil(figure.n * times)} prompts instead of {figure.n} would decide it"
 
 
 def _row(rule: GateRule, part: str, verdict: Verdict, figure: Figure | None, reason: str, threshold: float | None = None) -> Judged:
@@ -125,7 +132,8 @@ def _row(rule: GateRule, part: str, verdict: Verdict, figure: Figure | None, rea
     told = figure or Figure(None, None, None, 0)
     bound = rule.bounds[0].threshold if threshold is None else threshold
     judged = (rule.name, verdict, rule.severity, rule.of, part, rule.figure)
-    return Judged(*judged, told.value, told.low, told.high, bound, told.n, reason, rule.remedy if verdict in (WARN, FAIL, UNSURE) else "")
+    own_remedy = rule.remedy if verdict in (WARN, FAIL, UNSURE) else ""
+    return Judged(*judged, told.value, told.low, told.high, told.judge_half_width, bound, told.n, reason, own_remedy)
 
 
 def overall(verdicts: Collection[str]) -> Verdict:

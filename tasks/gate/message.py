@@ -23,6 +23,10 @@ MEASURED = (
 )
 MORE = "bring more prompts: a larger test split (preferences.test), or a higher evaluation.max_prompts where there are more"
 
+MORE_FOR_THE_JUDGE = (
+    "bring more comparisons for the held-out judge: more feedback (`overnight request` asks for it), or a larger preferences.judge"
+)
+
 
 def remedy(row: Judged) -> str:
     """What suits a row that did not pass, as a command to be pasted where there is one; empty for the others."""
@@ -38,6 +42,8 @@ def remedy(row: Judged) -> str:
         )
     if row.verdict == UNSURE and row.low == row.high == row.threshold:
         return "no number of prompts would tell the two apart: tonight's policy may be the one that it started from"
+    if row.verdict == UNSURE and row.judge_half_width and abs((row.value or 0.0) - row.threshold) <= row.judge_half_width:
+        return MORE_FOR_THE_JUDGE
     return MORE if row.verdict == UNSURE else shown(_responses(row))
 
 

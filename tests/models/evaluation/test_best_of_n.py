@@ -48,6 +48,14 @@ def test_the_policy_passes_the_best_of_sixteen_where_its_gains_in_training_first
         for kl, score, judge_score in zip(kls, scores, judge_scores, strict=True)
     ]
     (row,) = passed_figures(best, metrics)
-    assert row == {"slice": "all", "figure": "kl_past_best_of_16_score", "value": pytest.approx(2.0), "low": None, "high": None, "n": 3}
+    assert row == {
+        "slice": "all",
+        "figure": "kl_past_best_of_16_score",
+        "value": pytest.approx(2.0),
+        "low": None,
+        "high": None,
+        "judge_half_width": None,
+        "n": 3,
+    }
     assert not list(passed_figures([{"figure": "best_of_16_score_gain", "value": -0.1}], metrics))
     assert not list(passed_figures(best, metrics[1:]))

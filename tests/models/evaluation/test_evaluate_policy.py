@@ -27,7 +27,9 @@ CONFIG = EvaluationConfig(sampling=SAMPLING, resamples=200, best_of=4, best_of_p
 
 def sample(number: int, judge_score: float, *, score: float = 0.0, part: str = "a", kl: float | None = 0.0, text: str = "x y") -> Sample:
     prompt = Prompt(f"prompt-{number}", part, [{"role": "user", "content": "?"}])
-    return Sample(prompt, Response([1] * (number + 1), [0.0] * (number + 1), number % 2 == 0, text), score, number / 2, judge_score, kl)
+    return Sample(
+        prompt, Response([1] * (number + 1), [0.0] * (number + 1), number % 2 == 0, text), score, number / 2, judge_score, [judge_score], kl
+    )
 
 
 def figures_of(**samples: list[Sample]) -> dict[tuple[object, object], dict[str, object]]:
@@ -61,6 +63,26 @@ def test_figures_by_hand() -> None:
     overall = figures["all", "win_rate_reference"]
     assert float(str(overall["low"])) < 0.625 < float(str(overall["high"]))
     assert figures["all", "distinct_2"]["low"] is None
+    FIGURE.table(list(figures.values()))
+
+
+def test_a_judge_of_several_members_is_counted_member_by_member() -> None:
+    """By hand: the members prefer the policy on 3 and on 1 of four prompts, and see gains of 1.25 and -0.5; t at 1 degree is 12.706."""
+
+    def said(number: int, *scores: float) -> Sample:
+        return sample(number, sum(scores) / 2)._replace(judge_member_scores=scores)
+
+    figures = figures_of(
+        policy=[said(0, 1, -1), said(1, 5, -1), said(2, 2, 2), said(3, 0, -2)],
+        reference=[said(0, 0, 0), said(1, 0, 0), said(2, 1, 0), said(3, 2, 0)],
+    )
+    won, gained = figures["all", "win_rate_reference"], figures["all", "judge_score_gain_reference"]
+    assert (won["value"], gained["value"]) == ((0.75 + 0.25) / 2, (1.25 - 0.5) / 2)
+    assert won["judge_half_width"] == pytest.approx(12.7062 * 0.5 / 2**0.5, abs=1e-4)
+    assert gained["judge_half_width"] == pytest.approx(12.7062 * 1.75 / 2**0.5, abs=1e-3)
+    assert (won["low"], won["high"]) == (0, 1)  # as shares end there
+    assert figures["all", "judge_score"]["judge_half_width"] is not None
+    assert {figures["all", name]["judge_half_width"] for name in ("score_gain_reference", "length_ratio_reference", "kl_k1")} == {None}
     FIGURE.table(list(figures.values()))
 
 

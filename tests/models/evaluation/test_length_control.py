@@ -7,7 +7,7 @@ from models.evaluation.length_control import PRECISION, fit, length_controlled_w
 
 
 def controlled(wins: np.ndarray, lengths: np.ndarray, others: np.ndarray) -> tuple[float, float, float]:  # type: ignore[type-arg]
-    return length_controlled_win_rate(wins, lengths, others, resamples=300, seed=0)
+    return length_controlled_win_rate(wins, lengths, others, resamples=300, seed=0)[:3]
 
 
 def test_the_fit_is_that_of_scikit_learn() -> None:
@@ -42,6 +42,19 @@ def test_where_length_means_nothing_it_is_the_win_rate() -> None:
     assert (found[1], found[2]) == pytest.approx((wins.mean() - 1.96 * 0.01025, wins.mean() + 1.96 * 0.01025), abs=0.006)
     same = controlled(wins, np.full(2000, 9.0), np.full(2000, 9.0))
     assert same[0] == pytest.approx(wins.mean(), abs=1e-3)
+
+
+def test_members_who_differ_widen_it_by_what_each_would_have_found() -> None:
+    """By hand: without a difference in length each member's rate is its share of wins; Student's t at 1 degree of freedom is 12.706."""
+    random = np.random.default_rng(4)
+    wins = np.stack([(random.random(4000) < chance).astype(float) for chance in (0.60, 0.61)], 1)
+    same = np.full(4000, 9.0)
+    found = length_controlled_win_rate(wins, same, same, resamples=300, seed=0)
+    alone = controlled(wins.mean(1), same, same)
+    half = 12.706 * abs(wins[:, 0].mean() - wins[:, 1].mean()) / np.sqrt(2)
+    assert found.mean == alone[0]
+    assert found.judge_half_width == pytest.approx(half, abs=1e-4)
+    assert found.low == pytest.approx(found.mean - np.hypot(found.mean - alone[1], half), abs=1e-4)
 
 
 def test_a_policy_that_always_wins_has_a_rate_just_below_one() -> None:

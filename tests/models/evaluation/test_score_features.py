@@ -49,7 +49,7 @@ def world(seed: int, *, length: float = 0.0, phrase: float = 0.0, blind: str = "
 
 def said(texts: Sequence[str]) -> list[Sample]:
     prompt = Prompt("p", "a", [{"role": "user", "content": "?"}])
-    return [Sample(prompt, Response(list(range(len(text.split()))), [], True, text), 0.0, 0.0, 0.0, 0.0) for text in texts]
+    return [Sample(prompt, Response(list(range(len(text.split()))), [], True, text), 0.0, 0.0, 0.0, [0.0], 0.0) for text in texts]
 
 
 def test_the_excess_is_the_difference_of_numpys_correlations_within_prompts() -> None:

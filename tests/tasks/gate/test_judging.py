@@ -57,6 +57,18 @@ def test_not_enough_evidence_says_how_much_would_be() -> None:
     assert "about 400 prompts instead of 100" in judged(Figure(0.55, 0.45, 0.65, 100)).reason
 
 
+def test_what_the_judges_members_leave_open_no_number_of_prompts_decides() -> None:
+    """By hand: half widths of 0.06 over prompts and 0.08 between members make 0.1. At 0.09 from the bound 0.0036 / (0.0081 - 0.0064) = 2.12
+    times the prompts would do; at 0.07 none would, since 0.08 stays."""
+    row = judged(Figure(0.59, 0.49, 0.69, 100, 0.08))
+    assert "about 212 prompts instead of 100" in row.reason
+    assert "preferences.test" in remedy(row)
+    row = judged(Figure(0.57, 0.47, 0.67, 100, 0.08))
+    assert "no number of prompts would decide it, as the held-out judge's members alone leave ± 0.080 open" in row.reason
+    assert "preferences.judge" in remedy(row)
+    assert widened(Figure(0.5, 0.4, 0.6, 50, 0.08), 2).judge_half_width == pytest.approx(0.08 * 2.2414 / 1.96, abs=1e-4)
+
+
 def test_few_prompts_are_not_enough_whatever_they_say() -> None:
     row = judged(Figure(0.9, 0.8, 1.0, 29), min_n=30)
     assert (row.verdict, row.reason) == (UNSURE, "it rests on 29 where 30 are asked for")

@@ -101,7 +101,7 @@ def warnings(found: BaseAnswers) -> set[str]:
     def chosen(places: list[int]) -> list[Sample]:
         texts = [row[place] for row, place in zip(found.text, places, strict=True)]
         said = [Response(list(range(len(text.split()))), [], True, text) for text in texts]
-        return [Sample(prompt, one, 0.0, 0.0, 0.0, 0.0) for prompt, one in zip(found.prompts, said, strict=True)]
+        return [Sample(prompt, one, 0.0, 0.0, 0.0, [0.0], 0.0) for prompt, one in zip(found.prompts, said, strict=True)]
 
     features = score_features(found, chosen(found.score.argmax(1).tolist()), chosen([0] * TESTED))
     figures = {
