@@ -103,9 +103,7 @@ def compared(own: list[tuple[Any, ...]], other: list[tuple[Any, ...]]) -> Found:
 
 def show(found: dict[tuple[str, str], list[Found]]) -> None:
     """A line for each opponent, kind of judge and interval."""
-    print(
-        "| against | judge | evaluations | error of the win rate | interval | half width | holds the truth | surely wins | truly worse of these |"
-    )
+    print("| against | judge | evaluations | error | interval | half width | holds the truth | surely wins | truly worse of these |")
     print("|---|---|---|---|---|---|---|---|---|")
     for (opponent, kind), rows in sorted(found.items(), reverse=True):
         error = np.sqrt(np.mean([(one.alone.mean - one.truth) ** 2 for one in rows]))
