@@ -111,6 +111,11 @@ def test_the_report_has_no_network_reference(unbroken: tuple[Path, str]) -> None
     assert links == set()
 
 
+def test_an_alarm_says_after_which_update(unbroken: tuple[Path, str]) -> None:
+    html = (unbroken[0] / "report.html").read_text()
+    assert re.findall(r"judge fall: [\d.]+, above [\d.]+, first after update (\d+)", html), "the tiny night's judge falls"
+
+
 def test_the_audit_database_leads_from_the_policy_to_its_judgments(unbroken: tuple[Path, str]) -> None:
     home, _ = unbroken
     policy = str(stages(home)["policy"]["artifact_id"])
