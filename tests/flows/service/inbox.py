@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -17,6 +18,8 @@ class Inbox:
     """What arrived so far."""
 
     url: str
+    server_log: Path
+    """Of the server whose alerts come here: what it says where one does not."""
     messages: list[dict[str, Any]] = field(default_factory=list)
     answer: int = 200
     """Status with which messages are answered."""
@@ -25,13 +28,13 @@ class Inbox:
         """The first message of a kind, once it is there."""
         deadline = time.monotonic() + seconds
         while not (found := [message for message in self.messages if wanted(message)]):
-            assert time.monotonic() < deadline, self.messages
+            assert time.monotonic() < deadline, f"{self.messages}\nthe server says:\n{self.server_log.read_text()[-20_000:]}"
             time.sleep(0.5)
         return found[0]
 
 
 @contextmanager
-def open_inbox() -> Iterator[Inbox]:
+def open_inbox(server_log: Path) -> Iterator[Inbox]:
     """A server on a free port, for as long as the block lasts."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -45,7 +48,7 @@ def open_inbox() -> Iterator[Inbox]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        inbox = Inbox(f"http://127.0.0.1:{server.server_port}/{SECRET}")
+        inbox = Inbox(f"http://127.0.0.1:{server.server_port}/{SECRET}", server_log)
         Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield inbox
