@@ -46,6 +46,11 @@ def hold() -> None:
     threading.Thread(target=_watch, args=(watched,), name="lifeline", daemon=True).start()
 
 
+def end_unless_supervised() -> None:
+    """End this process if its supervisor is gone."""
+    _end_unless_alive([name for name in (os.environ.get(SUPERVISOR),) if name])
+
+
 def supervisor_env() -> dict[str, str]:
     """The environment variable by which workers of this process know it as their supervisor."""
     return {SUPERVISOR: name_of(os.getpid())}

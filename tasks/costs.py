@@ -1,7 +1,8 @@
 """What a stage costs: its time, that of processors, and the peak memory of its learning processes.
 
 Processor seconds are user and system time of the whole process that the stage runs in, with whatever its other threads do meanwhile,
-and of the processes that it started and that ended meanwhile: learning processes with those that they start. The Prefect server of a
+and of the processes that it started and that ended meanwhile: learning processes with those that they start, and what is told of
+those that a fork server started, whose imports the first of them pays. The Prefect server of a
 night that has one of its own does not end meanwhile, so it is not counted; nor is what a killed run did, nor a GPU's time.
 """
 
@@ -36,7 +37,14 @@ def metered() -> Iterator[Cost]:
         yield cost
     finally:
         _metered.reset(token)
-        cost.seconds, cost.cpu_seconds = time.monotonic() - started, _cpu_seconds() - used
+        cost.seconds, cost.cpu_seconds = time.monotonic() - started, (cost.cpu_seconds or 0.0) + _cpu_seconds() - used
+
+
+def add_cpu_seconds(used: float) -> None:
+    """Add processor seconds of a process that this one did not start itself to what the block that runs now costs."""
+    cost = _metered.get()
+    if cost is not None:
+        cost.cpu_seconds = (cost.cpu_seconds or 0.0) + used
 
 
 def add_peak_memory(size: int | None) -> None:

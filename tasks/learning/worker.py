@@ -27,6 +27,7 @@ from models.lifeline import EXIT_CODE, alive, family, name_of, worker_env
 from models.progress import DISK_FULL
 from models.sizes import readable
 from tasks.costs import add_peak_memory
+from tasks.learning.forking import ForkedJob, forked, may_be_forked
 from tasks.learning.machines import Group
 from tasks.learning.memory import MemoryWatch, memory_there_is
 
@@ -58,7 +59,7 @@ def run_job(
     group: Group | None = None,
     on_progress: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Headline:
-    """Run `python -m models JOB` and wait for it.
+    """Run `python -m models JOB`, or what a fork server makes of it, and wait for it.
 
     A process that an earlier run of the same work left behind is ended first, so two never write the same checkpoints.
 
@@ -85,14 +86,19 @@ def run_job(
     sweep(work)
     events = _Events(work / "progress.jsonl")
     (work / "config.json").write_text(config.model_dump_json(indent=2) + "\n")
+    arguments = _arguments(job, inputs, output, work)
     with log.open("ab") as sink:
         begin = sink.tell()
-        with running(_command(job, inputs, output, work, launch("models", processes, group)), sink.fileno(), work) as process:
+        if processes == 1 and group is None and may_be_forked(job):
+            began = _running_forked(arguments, log, work)
+        else:
+            began = running([*launch("models", processes, group), *arguments], sink.fileno(), work)
+        with began as process:
             memory = MemoryWatch(process.pid, launched=processes > 1)
-            _follow(process, events, on_progress, memory)
+            code = _follow(process, events, on_progress, memory)
     add_peak_memory(memory.peak)
-    if process.returncode != 0:
-        raise job_error(job, process.returncode, events.error, log, begin, memory.peak)
+    if code != 0:
+        raise job_error(job, code, events.error, log, begin, memory.peak)
     headline: Headline = {} if group and group.helps else json.loads((work / "headline.json").read_text())
     return headline
 
@@ -122,11 +128,11 @@ def sweep(work: Path) -> None:
         (work / "pid").unlink()
 
 
-def _command(job: str, inputs: Mapping[str, Path], output: Path, work: Path, launched: Sequence[str]) -> list[str]:
-    command = [*launched, job, "--config", str(work / "config.json"), "--output", str(output), "--work", str(work)]
+def _arguments(job: str, inputs: Mapping[str, Path], output: Path, work: Path) -> list[str]:
+    arguments = [job, "--config", str(work / "config.json"), "--output", str(output), "--work", str(work)]
     for role, path in inputs.items():
-        command += ["--input", f"{role}={path}"]
-    return [*command, "--progress", str(work / "progress.jsonl")]
+        arguments += ["--input", f"{role}={path}"]
+    return [*arguments, "--progress", str(work / "progress.jsonl")]
 
 
 def launch(module: str, processes: int, group: Group | None = None) -> list[str]:
@@ -136,21 +142,38 @@ def launch(module: str, processes: int, group: Group | None = None) -> list[str]
     return [sys.executable, "-m", *launcher, module]
 
 
+Process = subprocess.Popen[bytes] | ForkedJob
+
+
 @contextmanager
-def running(command: list[str], log: int, work: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The job's process, in a group of its own; it and its descendants are gone when the block is left, however it is left."""
+def running(command: Sequence[str], log: int, work: Path) -> Iterator[Process]:
+    """A command's process, in a group of its own; it and its descendants are gone when the block is left, however it is left."""
     process = subprocess.Popen(command, env=worker_env(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
+    with _held(process, work):
+        yield process
+
+
+@contextmanager
+def _running_forked(arguments: Sequence[str], log: Path, work: Path) -> Iterator[Process]:
+    """The same of a job that a fork server forks."""
+    with forked(arguments, log) as process, _held(process, work):
+        yield process
+
+
+@contextmanager
+def _held(process: Process, work: Path) -> Iterator[None]:
+    """A process by whose name others know that the work is being done."""
     name = name_of(process.pid)
     try:
         (work / "pid").write_text(name + "\n")
-        yield process
+        yield
     finally:
         if process.poll() is None:
             _end(name, process)
         (work / "pid").unlink(missing_ok=True)
 
 
-def _end(name: str, process: subprocess.Popen[bytes] | None = None) -> None:
+def _end(name: str, process: Process | None = None) -> None:
     """Kill a process, its group and its descendants, and wait until they are gone and hold no GPU."""
     pid = int(name.partition(":")[0])
     members = family(pid)  # a launcher's ranks stand in groups of their own
@@ -168,19 +191,17 @@ def _end(name: str, process: subprocess.Popen[bytes] | None = None) -> None:
         time.sleep(POLL_SECONDS / 4)
 
 
-def _follow(
-    process: subprocess.Popen[bytes], events: "_Events", on_progress: Callable[[Mapping[str, Any]], None] | None, memory: MemoryWatch
-) -> None:
-    """Wait for the process, in the thread that started it (its lifeline follows this thread), and pass on its progress."""
-    running = True
-    while running:
+def _follow(process: Process, events: "_Events", on_progress: Callable[[Mapping[str, Any]], None] | None, memory: MemoryWatch) -> int:
+    """Wait for the process, in the thread that started it (its lifeline follows this thread), and pass on its progress; its exit code."""
+    code = None
+    while code is None:
         memory.look()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(POLL_SECONDS)
-            running = False
+            code = process.wait(POLL_SECONDS)
         for event in events.new():
             if event["event"] == "progress" and on_progress:
                 on_progress(event)
+    return code
 
 
 class _Events:

@@ -13,7 +13,7 @@ from flows.service.alerts import DOES_NOT_BEGIN, FELL_SILENT, NEEDS
 from models.lifeline import alive, family
 from tests.flows.service.inbox import SECRET, Inbox, open_inbox
 from tests.flows.service.installed import Installed, overnight
-from tests.flows.service.test_deployments import parent, wait_for_job
+from tests.flows.service.test_deployments import supervisor, wait_for_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.flow]
 
@@ -98,8 +98,8 @@ def test_a_night_whose_worker_and_process_are_gone_is_crashed_and_the_next_one_i
     run = installed.start("nightly/nightly", changes=changes)
     job = (wait_for_job(installed, "policy") / "pid").read_text().strip()
     installed.kill_worker()
-    members = family(parent(job))
-    os.kill(parent(job), signal.SIGKILL)
+    members = family(supervisor(job))
+    os.kill(supervisor(job), signal.SIGKILL)
     late = installed.start("nightly/nightly", changes=changes)
     ended = installed.wait(run, seconds=SILENCE + 90)
     assert (ended["state_type"], ended["state"]["message"][:12]) == ("CRASHED", "not heard of")

@@ -13,7 +13,7 @@ import pytest
 
 from flows.service.installation import Installation
 from flows.service.processes import Processes
-from models.lifeline import alive, family
+from models.lifeline import SUPERVISOR, alive, family
 from tests.flows.service.installed import Installed, overnight
 
 pytestmark = [pytest.mark.slow, pytest.mark.flow]
@@ -99,7 +99,7 @@ def test_a_killed_night_is_crashed_and_the_scheduled_one_goes_on(installed: Inst
     changes = {"policy": {"updates": 6, "kl_coef": 0.2}}
     run = installed.start("nightly/nightly", changes=changes)
     job = (wait_for_job(installed, "policy") / "pid").read_text().strip()
-    os.kill(parent(job), signal.SIGKILL)
+    os.kill(supervisor(job), signal.SIGKILL)
     assert installed.wait(run)["state_type"] == "CRASHED"
     assert not alive(job)
     schedules = f"/deployments/{installed.deployment('nightly/nightly')['id']}/schedules"
@@ -142,8 +142,10 @@ def wait_for_job(installed: Installed, kind: str) -> Path:
         time.sleep(0.2)
 
 
-def parent(name: str) -> int:
-    """The process that started this one."""
-    stat = Path("/proc", name.partition(":")[0], "stat").read_text().rpartition(")")[2].split()
-    assert name in family(int(stat[1]))
-    return int(stat[1])
+def supervisor(job: str) -> int:
+    """The process whose job this is."""
+    said = Path("/proc", job.partition(":")[0], "environ").read_text().split("\0")
+    (name,) = (value for word in said for key, _, value in [word.partition("=")] if key == SUPERVISOR)
+    pid = int(name.partition(":")[0])
+    assert job in family(pid)
+    return pid

@@ -6,27 +6,20 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.errors import InputError, RecipeError, StageError, StorageError
 from data_contracts.manifest import list_files
-from data_contracts.records import MESSAGES
-from models.configs import PretrainConfig, RewardModelConfig
+from models.configs import RewardModelConfig
 from models.lifeline import alive, family, name_of
 from models.policy_configs import DPOConfig
 from models.progress import DISK_FULL
-from tasks.learning.worker import job_error, launch, run_job, running, sweep, turn
-
-ROOT = Path(__file__).parents[3]
-TINY = PretrainConfig(hidden_size=16, layers=1, heads=2, vocab_size=280, batch_size=4, epochs=60)
-ENDLESS = TINY.model_copy(update={"epochs": 1e6})
+from tasks.learning.worker import job_error, launch, running, sweep, turn
+from tests.tasks.learning.jobs import ENDLESS, ROOT, TINY, job_of, make_corpus, run, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -38,30 +31,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    (tmp_path / "corpus").mkdir()
-    rows = [{"prompt": [{"role": "user", "content": f"count to {n}"}], "response": " ".join(map(str, range(n)))} for n in range(40)]
-    schema = pa.schema([("prompt", MESSAGES), ("response", pa.string())])
-    pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "corpus" / "corpus.parquet")
-    return tmp_path / "corpus"
-
-
-def run(tmp_path: Path, config: Any = TINY, job: str = "pretrain", output: str = "output", **options: Any) -> Any:
-    corpus = tmp_path / "corpus"
-    inputs = {"corpus": corpus} if corpus.exists() else {}
-    return run_job(job, config, inputs, tmp_path / output, tmp_path / f"work-{output}", tmp_path / "logs" / "job.log", **options)
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def job_of(work: Path) -> str:
-    return (work / "pid").read_text().strip()
+    return make_corpus(tmp_path)
 
 
 @pytest.fixture
