@@ -25,7 +25,7 @@ class Figure:
     high: float | None
     n: int
     judge_half_width: float | None = None
-    """How wide the interval stays to each side however much `n` grows; None where its width is of `n` alone."""
+    """What of the interval's half width comes from how the judge's members differ; None where it is of `n` alone."""
 
 
 class Bound(NamedTuple):

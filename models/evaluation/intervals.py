@@ -25,7 +25,7 @@ class Interval(NamedTuple):
     low: float
     high: float
     judge_half_width: float | None = None
-    """How wide the interval stays to each side however many prompts there are, because the judge's members differ; None without any."""
+    """What of its half width comes from how the judge's members differ, which more prompts hardly lessen; None without several."""
 
 
 def bootstrap_interval(values: ArrayLike, *, resamples: int, seed: int) -> Interval:
@@ -46,10 +46,11 @@ def bootstrap_interval(values: ArrayLike, *, resamples: int, seed: int) -> Inter
 def between_members(interval: Interval, of_members: ArrayLike) -> Interval:
     """An interval over prompts around what K members of a judge say in the mean, widened by how much the K (K,) differ.
 
-    Each member learned from a bootstrap resample of the judge's comparisons, from another start and in another order, so their
-    standard deviation estimates the error of a judge that learned from so many (Efron, 1979); with Student's t at K - 1 degrees of
-    freedom it is a half width, to which that over prompts is added as independent errors are, by squares. What all members got wrong,
-    since the people whom they learned from did, is in no interval. One member is no estimate: the interval stays as it is.
+    Each member learned from a bootstrap resample of the judge's comparisons (and, where members are models, from another start and in
+    another order), so their standard deviation estimates the error of a judge that learned from so many (Efron, 1979); with Student's t
+    at K - 1 degrees of freedom it is a half width, to which that over prompts is added as independent errors are, by squares. The
+    members' means also differ by what chance did to these n prompts, which is counted twice so. What all members got wrong, since the
+    people whom they learned from did, is in no interval. One member is no estimate: the interval stays as it is.
     """
     members = np.asarray(of_members, dtype=np.float64)
     if members.size < 2:
@@ -59,15 +60,14 @@ def between_members(interval: Interval, of_members: ArrayLike) -> Interval:
     return Interval(mean, mean - math.hypot(mean - low, half), mean + math.hypot(high - mean, half), half)
 
 
-def share(interval: Interval) -> Interval:
-    """An interval around a share, which lies between 0 and 1."""
+def of_a_share(interval: Interval) -> Interval:
+    """An interval around a share, cut off at 0 and 1."""
     return interval._replace(low=max(0.0, interval.low), high=min(1.0, interval.high))
 
 
-def widened(value: float, low: float, high: float, tested: int) -> tuple[float, float]:
-    """The ends of a 95 % interval widened to the level 1 - 0.05 / tested, as a normal distribution's would be (Bonferroni)."""
-    wider = NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * tested)) / NormalDist().inv_cdf((1 + LEVEL) / 2)
-    return value + wider * (low - value), value + wider * (high - value)
+def widening(tested: int) -> float:
+    """How many times as wide a normal distribution's 95 % interval is at the level 1 - 0.05 / tested (Bonferroni)."""
+    return NormalDist().inv_cdf(1 - (1 - LEVEL) / (2 * tested)) / NormalDist().inv_cdf((1 + LEVEL) / 2)
 
 
 def win_shares(scores: ArrayLike, opponent_scores: ArrayLike) -> np.ndarray:

@@ -12,7 +12,7 @@ have a normal prior of standard deviation 10, so that a policy which always wins
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from models.evaluation.intervals import CHUNK, LEVEL, Interval, between_members, share
+from models.evaluation.intervals import CHUNK, LEVEL, Interval, between_members, of_a_share
 
 Floats = NDArray[np.float64]
 PRECISION = 0.01
@@ -43,7 +43,7 @@ def length_controlled_win_rate(wins: ArrayLike, lengths: ArrayLike, opponent_len
         rates.append(win_rates(fit(y, x, weights)))
     low, high = np.quantile(np.concatenate(rates), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     over_prompts = Interval(float(win_rates(fit(y, x, np.ones((1, n))))[0]), float(low), float(high))
-    return share(between_members(over_prompts, win_rates(fit(by_member, x, np.ones_like(by_member)))))
+    return of_a_share(between_members(over_prompts, win_rates(fit(by_member, x, np.ones_like(by_member)))))
 
 
 def length_term(differences: Floats) -> Floats:

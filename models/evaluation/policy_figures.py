@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from data_contracts.records import ALL_SLICES
 from models.configs import EvaluationConfig
 from models.evaluation.clusters import estimates
-from models.evaluation.intervals import Interval, between_members, bootstrap_interval, share, win_shares
+from models.evaluation.intervals import Interval, between_members, bootstrap_interval, of_a_share, win_shares
 from models.evaluation.length_control import length_controlled_win_rate
 from models.evaluation.samples import Sample, Samples
 from models.language.diversity import distinct_2, repetition
@@ -61,15 +61,15 @@ def compared(own: Side, other: Side, config: EvaluationConfig) -> Found:
     """The figures of one model against another, both on the same n prompts."""
     wins = win_shares(own.judge_scores, other.judge_scores)
     seed = derive_seed(config.seed, "bootstrap")
-    yield "win_rate", share(_judged(wins, config))
+    yield "win_rate", of_a_share(_by_judge(wins, config))
     yield (
         "length_controlled_win_rate",
         length_controlled_win_rate(wins, own.length, other.length, resamples=config.resamples, seed=seed),
     )
     score_gain, judge_score_gain = own.score - other.score, own.judge_scores - other.judge_scores
     yield "score_gain", _mean(score_gain, config)
-    yield "judge_score_gain", _judged(judge_score_gain, config)
-    yield "score_judge_gap", _judged(score_gain[:, None] - judge_score_gain, config)
+    yield "judge_score_gain", _by_judge(judge_score_gain, config)
+    yield "score_judge_gap", _by_judge(score_gain[:, None] - judge_score_gain, config)
     yield "length_ratio", _ratio(own.length, other.length)
 
 
@@ -83,7 +83,7 @@ def _alone(items: Sequence[Sample], config: EvaluationConfig) -> Found:
     """The figures of one model."""
     yield "score", _mean([item.score for item in items], config)
     yield "disagreement", _mean([item.disagreement for item in items], config)
-    yield "judge_score", _judged(np.array([item.judge_member_scores for item in items]), config)
+    yield "judge_score", _by_judge(np.array([item.judge_member_scores for item in items]), config)
     known = [item.kl_k1 for item in items if item.kl_k1 is not None]
     if known:
         yield "kl_k1", _mean(known, config)
@@ -97,7 +97,7 @@ def _mean(values: ArrayLike, config: EvaluationConfig) -> Interval:
     return bootstrap_interval(values, resamples=config.resamples, seed=derive_seed(config.seed, "bootstrap"))
 
 
-def _judged(by_member: Floats, config: EvaluationConfig) -> Interval:
+def _by_judge(by_member: Floats, config: EvaluationConfig) -> Interval:
     """The mean of what each of K members of the judge says of n prompts, (n, K); the members' differences widen its interval."""
     return between_members(_mean(by_member.mean(1), config), by_member.mean(0))
 

@@ -24,7 +24,7 @@ import numpy as np
 from data_contracts.records import ALL_SLICES
 from models.evaluation.base_answers import BaseAnswers, Floats
 from models.evaluation.clusters import Estimate, Figure, Sums, estimates
-from models.evaluation.intervals import widened
+from models.evaluation.intervals import widening
 from models.evaluation.samples import Sample
 from models.language.diversity import repetition
 
@@ -122,8 +122,8 @@ def measured(answers: BaseAnswers, feature: Feature, tested: int) -> ScoreFeatur
     if score is None or judge is None or excess is None or slope is None:
         return None
     spread = float(np.sqrt(sums["ss"].sum() / answers.score.size))
-    low, high = (math.nan if end is None else end for end in (found["excess"].low, found["excess"].high))
-    low, high = widened(excess, low, high, tested)
+    ends = (math.nan if end is None else end for end in (found["excess"].low, found["excess"].high))
+    low, high = (excess + widening(tested) * (end - excess) for end in ends)
     told = (feature.kind, feature.text, feature.rise, score, judge, excess, low, high)
     return ScoreFeature(*told, gain_explained=slope * spread * feature.rise, n=varying_prompts(feature))
 

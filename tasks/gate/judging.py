@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from data_contracts.records import ALL_SLICES
-from models.evaluation import intervals
+from models.evaluation.intervals import widening
 from tasks.gate.rules import EACH, GateRule
 from tasks.rules import Bound, Figure, with_interval
 
@@ -22,6 +22,13 @@ FAIL: Final = "fail"
 UNSURE: Final = "not enough evidence"
 NOT_JUDGED: Final = "not judged"
 Verdict = Literal["pass", "warn", "fail", "not enough evidence", "not judged"]
+
+WIN_RATE: Final = "win_rate"
+"""Stands in the names of figures that lie between 0 and 1, as the ends of their intervals do."""
+MORE_FOR_THE_JUDGE: Final = (
+    "bring more comparisons for the held-out judge: more feedback (`overnight request` asks for it), or a larger preferences.judge; "
+    "or let more models judge (judge.members)"
+)
 
 Figures = Mapping[tuple[str, str, str], Figure]
 """Figures by what they are of, slice and name."""
@@ -89,6 +96,8 @@ def _judge(rule: GateRule, part: str, figure: Figure | None, there: Sequence[str
         return _row(rule, part, UNSURE, figure, f"{with_interval(figure)}: the figure has no interval")
     else:
         figure = widened(figure, slices)
+    if WIN_RATE in rule.figure:
+        figure = replace(figure, low=figure.low and max(0.0, figure.low), high=figure.high and min(1.0, figure.high))
     return _by_bound(rule, part, figure, slices)
 
 
@@ -99,30 +108,35 @@ def _by_bound(rule: GateRule, part: str, figure: Figure, slices: int) -> Judged:
     verdict: Verdict = PASS if kept else WARN if rule.severity == "warn" else FAIL if beyond else UNSURE
     told = with_interval(figure) + (f", widened for {slices} slices" if slices > 1 and rule.end != "value" else "")
     by = "" if rule.end == "value" else f" by its {rule.end} end"
-    needed = f"; {evidence_needed(figure, bound)}" if verdict == UNSURE else ""
-    reason = f"{told}: {'' if kept else 'not '}{bound}{'' if needed else by}{needed}"
-    return _row(rule, part, verdict, figure, reason, bound.threshold)
+    needed, own_remedy = evidence_needed(figure, bound) if verdict == UNSURE else ("", "")
+    reason = f"{told}: {'' if kept else 'not '}{bound}{f'; {needed}' if needed else by}"
+    row = _row(rule, part, verdict, figure, reason, bound.threshold)
+    return replace(row, remedy=row.remedy or own_remedy)
 
 
 def widened(figure: Figure, slices: int) -> Figure:
     """A figure with its 95 % interval widened to the level 1 - 0.05 / slices."""
     if slices < 2 or figure.value is None or figure.low is None or figure.high is None:
         return figure
-    low, high = intervals.widened(figure.value, figure.low, figure.high, slices)
-    of_judge = figure.judge_half_width and figure.judge_half_width * (high - low) / (figure.high - figure.low)
-    return replace(figure, low=low, high=high, judge_half_width=of_judge)
+    wider, value = widening(slices), figure.value
+    low, high = (value + wider * (end - value) for end in (figure.low, figure.high))
+    return replace(figure, low=low, high=high, judge_half_width=figure.judge_half_width and wider * figure.judge_half_width)
 
 
-def evidence_needed(figure: Figure, bound: Bound) -> str:
-    """How many units would decide it, if the figure stays: what of the interval is over prompts shrinks with the root of their number."""
-    half, distance = ((figure.high or 0.0) - (figure.low or 0.0)) / 2, abs((figure.value or 0.0) - bound.threshold)
+def evidence_needed(figure: Figure, bound: Bound) -> tuple[str, str]:
+    """How many units would decide it, if the figure stays, and what else would where they would not (or nothing).
+
+    What of the interval is over prompts shrinks with the root of their number; what is between the judge's members hardly does.
+    """
+    value = figure.value or 0.0
+    half, distance = abs(value - bound.end_of(figure, "worse")), abs(value - bound.threshold)
     if distance <= half / 100:
-        return "the figure is too near the threshold to say how many prompts would decide it"
+        return "the figure is too near the threshold to say how many prompts would decide it", ""
     of_judge = figure.judge_half_width or 0.0
     if distance <= of_judge:
-        return f"no number of prompts would decide it, as the held-out judge's members alone leave ± {of_judge:.3f} open"
+        return f"more prompts alone would hardly decide it, as the held-out judge's members leave ± {of_judge:.3f} open", MORE_FOR_THE_JUDGE
     times = (half**2 - of_judge**2) / (distance**2 - of_judge**2)
-    return f"about {math.ceil(figure.n * times)} prompts instead of {figure.n} would decide it"
+    return f"about {math.ceil(figure.n * times)} prompts instead of {figure.n} would decide it", ""
 
 
 def _row(rule: GateRule, part: str, verdict: Verdict, figure: Figure | None, reason: str, threshold: float | None = None) -> Judged:

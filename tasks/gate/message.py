@@ -6,7 +6,8 @@ from tasks.gate.judging import FAIL, UNSURE, WARN, Judged
 from tasks.rules import shown, text_in_sql
 
 PAIRS = (
-    "select p.prompt, p.response, o.response as other, p.judge_score - o.judge_score as judge_gain from samples as p join samples as o "
+    "select p.prompt, p.response, o.response as other, p.judge_score - o.judge_score as judge_gain, "
+    "p.judge_member_scores, o.judge_member_scores as other_judge_member_scores from samples as p join samples as o "
     "using (prompt_id) where p.model = $$policy$$ and o.model = $${other}$${where} order by judge_gain limit 20"
 )
 LONGEST = (
@@ -23,10 +24,6 @@ MEASURED = (
 )
 MORE = "bring more prompts: a larger test split (preferences.test), or a higher evaluation.max_prompts where there are more"
 
-MORE_FOR_THE_JUDGE = (
-    "bring more comparisons for the held-out judge: more feedback (`overnight request` asks for it), or a larger preferences.judge"
-)
-
 
 def remedy(row: Judged) -> str:
     """What suits a row that did not pass, as a command to be pasted where there is one; empty for the others."""
@@ -42,8 +39,6 @@ def remedy(row: Judged) -> str:
         )
     if row.verdict == UNSURE and row.low == row.high == row.threshold:
         return "no number of prompts would tell the two apart: tonight's policy may be the one that it started from"
-    if row.verdict == UNSURE and row.judge_half_width and abs((row.value or 0.0) - row.threshold) <= row.judge_half_width:
-        return MORE_FOR_THE_JUDGE
     return MORE if row.verdict == UNSURE else shown(_responses(row))
 
 

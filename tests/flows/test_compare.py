@@ -76,6 +76,24 @@ def test_an_evaluation_that_has_both_is_used(tmp_path: Path, swapped: bool) -> N
     assert value["all", "judge_score_gain"] == (0.75 if not swapped else -0.75)
     assert value["a", "judge_score_gain"] == (-0.5 if not swapped else 0.5)
     assert (len(found.pairs), found.left_out) == (4, 0)
+    assert found.figures[0]["judge_half_width"] is None  # this judge has one member
+
+
+def test_where_the_judge_has_members_they_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand: one sees a gain of 0.75, the other, who says the opposite, of -0.75; t at 1 degree of freedom is 12.706."""
+
+    def said(number: int, model: str, judge_score: float) -> dict[str, Any]:
+        return alone(number, model, 0.0) | {"judge_member_scores": [judge_score, -judge_score]}
+
+    alone = sample
+    monkeypatch.setattr("tests.flows.test_compare.sample", said)
+    lake = Lake(tmp_path)
+    prompts = lake.prompts(4)
+    champion, first = lake.version("first", prompts)
+    _, second = lake.version("second", prompts, champion)
+    figures = {(row["slice"], row["figure"]): row for row in compare_versions(lake.home, second.id, first.id).figures}
+    assert figures["all", "judge_score_gain"]["value"] == 0
+    assert figures["all", "judge_score_gain"]["judge_half_width"] == pytest.approx(12.7062 * 1.5 / 2**0.5, abs=1e-3)
 
 
 def test_prompts_that_one_of_them_has_seen_are_left_out(tmp_path: Path) -> None:

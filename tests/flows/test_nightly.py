@@ -132,6 +132,10 @@ def test_the_audit_database_leads_from_the_policy_to_its_judgments(unbroken: tup
         assert learned == behind != [(None,)]
         measured = ask("select value from quality where slice_kind = 'all' and figure = 'raw_agreement'")
         assert ask("select sum(n_agreeing_pairs) / sum(n_pairs) from comparison_agreement")[0] == pytest.approx(measured[0])
+        of_judge = "select judge_half_width > 0 from {} where slice = 'all' and figure = 'win_rate_reference'"
+        assert ask(of_judge.format("evaluation")) == [(True,)]
+        assert set(ask(of_judge.format("gates"))) == {(True,)}
+        assert ask("select distinct len(judge_member_scores) from samples") == [(2,)]
         for _, query, _ in questions():
             ask(query)
 

@@ -193,6 +193,11 @@ def test_a_judges_model_is_looked_up_like_the_base_model(tmp_path: Path) -> None
     assert on_hub.model == "someone/judge"
 
 
+def test_what_the_judge_says_is_the_mean_of_its_members(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"judge\.combination is not 'mean'"):
+        load_recipe(write(tmp_path, LOCAL + '[judge]\nmembers = 4\ncombination = "worst_case"\n'))
+
+
 def test_a_rule_may_look_at_a_judge_that_the_recipe_has(tmp_path: Path) -> None:
     rule = '[[gate.rules]]\nname = "small agrees"\nfigure = "win_rate_champion_by_small"\nabove = 0.5\n'
     assert load_recipe(write(tmp_path, LOCAL + JUDGE + rule)).gate.rules[0].figure == "win_rate_champion_by_small"

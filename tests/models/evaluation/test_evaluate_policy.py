@@ -149,6 +149,21 @@ def test_reward_models_read_texts_with_tokenizers_of_their_own(
                 assert row[column] == pytest.approx(model.score_tokens([ids]).item(), abs=1e-5)
 
 
+def test_what_each_member_of_the_judge_says_stands_beside_every_response(inputs: dict[str, Path], chat_model: Path, tmp_path: Path) -> None:
+    """Expected: what the judge says of a text by itself, and the mean of it."""
+    torch.manual_seed(4)
+    new_reward_model(chat_model, 60, members=3).save(inputs["judge"] / "model")
+    job = make_job(tmp_path / "job", CONFIG, inputs)
+    run(job)
+    judge = load_reward_model(inputs["judge"] / "model")
+    for row in pq.read_table(job.output / "samples.parquet").to_pylist():
+        members = judge.score([row["prompt"]], [row["response"]]).members
+        assert members is not None
+        assert row["judge_member_scores"] == pytest.approx(members[0].tolist(), abs=1e-5)
+        assert len(set(row["judge_member_scores"])) == 3
+        assert row["judge_score"] == pytest.approx(sum(row["judge_member_scores"]) / 3, abs=1e-5)
+
+
 def test_the_reward_model_is_compared_with_the_champions_on_the_same_pairs(
     inputs: dict[str, Path], bert_model: Path, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from models.evaluation.intervals import Interval, between_members, bootstrap_interval, share, win_shares
+from models.evaluation.intervals import Interval, between_members, bootstrap_interval, of_a_share, win_shares
 
 
 def test_win_shares_by_hand_with_ties_half() -> None:
@@ -49,7 +49,7 @@ def test_what_members_differ_by_is_added_as_an_independent_error() -> None:
     assert found.mean == 0.4
     assert found.judge_half_width == pytest.approx(half, abs=1e-5)
     assert (found.low, found.high) == pytest.approx((0.4 - np.hypot(0.03, half), 0.4 + np.hypot(0.04, half)), abs=1e-5)
-    assert (share(found).low, share(found).high) == (0.0, found.high)
+    assert (of_a_share(found).low, of_a_share(found).high) == (0.0, found.high)
 
 
 def test_one_member_tells_nothing_of_its_own_error() -> None:

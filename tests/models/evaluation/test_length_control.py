@@ -57,6 +57,13 @@ def test_members_who_differ_widen_it_by_what_each_would_have_found() -> None:
     assert found.low == pytest.approx(found.mean - np.hypot(found.mean - alone[1], half), abs=1e-4)
 
 
+def test_members_who_differ_a_lot_leave_a_rate_between_0_and_1() -> None:
+    random = np.random.default_rng(5)
+    wins = np.stack([(random.random(200) < chance).astype(float) for chance in (0.3, 0.7)], 1)
+    found = length_controlled_win_rate(wins, np.full(200, 9.0), np.full(200, 9.0), resamples=300, seed=0)
+    assert (found.low, found.high) == (0, 1)
+
+
 def test_a_policy_that_always_wins_has_a_rate_just_below_one() -> None:
     value, low, high = controlled(np.ones(30), np.arange(30.0), np.zeros(30))
     assert 0.98 < low <= value <= high < 1

@@ -11,7 +11,7 @@ from scipy.stats import linregress
 from data_contracts.policy_figures import EVALUATION_FIGURES
 from data_contracts.records import FIGURE, SCORE_FEATURE
 from models.evaluation.base_answers import BaseAnswers, Floats
-from models.evaluation.intervals import widened
+from models.evaluation.intervals import widening
 from models.evaluation.samples import Sample
 from models.evaluation.score_features import (
     Feature,
@@ -106,8 +106,8 @@ def test_scales_and_what_a_prompt_adds_to_all_its_responses_do_not_count(seed: i
 
 def test_an_interval_for_many_is_wider_as_a_normal_ones_is() -> None:
     """1.96 standard errors to each side for one; 2.807 for ten, by the table of the normal distribution."""
-    assert widened(0.0, -1.96, 1.96, 1) == pytest.approx((-1.96, 1.96))
-    assert widened(0.0, -1.96, 1.96, 10) == pytest.approx((-2.807, 2.807), abs=1e-3)
+    assert widening(1) == pytest.approx(1)
+    assert 1.96 * widening(10) == pytest.approx(2.807, abs=1e-3)
 
 
 def test_phrases_of_a_text_by_hand() -> None:

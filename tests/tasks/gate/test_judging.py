@@ -1,6 +1,7 @@
 """How rules are judged: verdicts by hand, the widened intervals by the binomial distribution."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -20,9 +21,9 @@ def rule(**settings: object) -> GateRule:
     return GateRule.model_validate({"name": "rule", "figure": WIN, **bounds, **settings})
 
 
-def judged(figure: Figure | None, **settings: object) -> Judged:
-    figures = {} if figure is None else {("evaluation", "all", WIN): figure}
-    (row,) = judge_rule(rule(**settings), figures, {})
+def judged(figure: Figure | None, /, **settings: object) -> Judged:
+    of = rule(**settings)
+    (row,) = judge_rule(of, {} if figure is None else {("evaluation", "all", of.figure): figure}, {})
     return row
 
 
@@ -48,7 +49,7 @@ def test_of_a_tie_it_is_not_said_that_more_prompts_would_tell() -> None:
 
 
 def test_of_a_slice_that_grew_long_the_longest_are_shown() -> None:
-    row = replace(judged(Figure(1.6, 1.5, 1.7, 50), at_most=1.3), figure="length_ratio_champion", slice="ads")
+    row = replace(judged(Figure(1.6, 1.5, 1.7, 50), figure="length_ratio_champion", at_most=1.3), slice="ads")
     assert "o.model = $$champion$$ and p.slice = $$ads$$ order by p.n_tokens - o.n_tokens desc" in remedy(row)
 
 
@@ -57,16 +58,34 @@ def test_not_enough_evidence_says_how_much_would_be() -> None:
     assert "about 400 prompts instead of 100" in judged(Figure(0.55, 0.45, 0.65, 100)).reason
 
 
-def test_what_the_judges_members_leave_open_no_number_of_prompts_decides() -> None:
+def test_what_the_judges_members_leave_open_more_prompts_do_not_decide() -> None:
     """By hand: half widths of 0.06 over prompts and 0.08 between members make 0.1. At 0.09 from the bound 0.0036 / (0.0081 - 0.0064) = 2.12
     times the prompts would do; at 0.07 none would, since 0.08 stays."""
     row = judged(Figure(0.59, 0.49, 0.69, 100, 0.08))
     assert "about 212 prompts instead of 100" in row.reason
+    assert row.remedy == ""
     assert "preferences.test" in remedy(row)
     row = judged(Figure(0.57, 0.47, 0.67, 100, 0.08))
-    assert "no number of prompts would decide it, as the held-out judge's members alone leave ± 0.080 open" in row.reason
-    assert "preferences.judge" in remedy(row)
+    assert "more prompts alone would hardly decide it, as the held-out judge's members leave ± 0.080 open" in row.reason
+    assert "judge.members" in row.remedy
+    few = judged(Figure(0.57, 0.47, 0.67, 29, 0.08), min_n=30)
+    assert few.remedy == ""
+    assert "preferences.test" in remedy(few)
     assert widened(Figure(0.5, 0.4, 0.6, 50, 0.08), 2).judge_half_width == pytest.approx(0.08 * 2.2414 / 1.96, abs=1e-4)
+
+
+@pytest.mark.parametrize("figure", [Figure(0.839, 0.499, 1.0, 45, 0.3), Figure(0.7, 0.45, 1.0, 53, 0.19), Figure(0.6, 0.4, 0.8, 30, 0.05)])
+def test_what_would_decide_is_more_than_there_is(figure: Figure) -> None:
+    """Also where the other end of the interval is cut off at 1."""
+    (found,) = re.findall(r"about (-?\d+) prompts instead of", judged(figure).reason)
+    assert int(found) > figure.n
+
+
+def test_a_win_rate_of_a_slice_stays_between_0_and_1() -> None:
+    """Widened for two slices, 0.05 and 0.95 to each side of a half would be -0.015 and 1.015."""
+    surely = rule(slices="each", at_least=0.5, end="better", min_n=20)
+    (row, _) = judge_rule(surely, slices(a=Figure(0.5, 0.05, 0.95, 50), b=Figure(0.5, 0.4, 0.6, 50)), {})
+    assert (row.low, row.high) == (0, 1)
 
 
 def test_few_prompts_are_not_enough_whatever_they_say() -> None:
@@ -77,7 +96,7 @@ def test_few_prompts_are_not_enough_whatever_they_say() -> None:
 
 @pytest.mark.parametrize(("low", "high", "verdict"), [(4.0, 9.9, PASS), (8.0, 10.1, UNSURE), (10.1, 13.0, FAIL)])
 def test_a_budget_is_held_by_the_upper_end(low: float, high: float, verdict: str) -> None:
-    assert judged(Figure((low + high) / 2, low, high, 50), at_most=10.0).verdict == verdict
+    assert judged(Figure((low + high) / 2, low, high, 50), figure="kl_k1", at_most=10.0).verdict == verdict
 
 
 @pytest.mark.parametrize(("low", "high", "verdict"), [(0.1, 0.49, FAIL), (0.1, 0.51, PASS), (0.6, 0.7, PASS)])
