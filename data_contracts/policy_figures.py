@@ -15,7 +15,7 @@ ALONE = {
 }
 """Of the policy; with `_reference` or `_champion` behind the name, of that model."""
 AGAINST = {
-    "win_rate": "share of prompts on which the held-out judge prefers the policy, a tie counting half",
+    "win_rate": "share of prompts on which the held-out judge prefers the policy, ties half; of several members the mean",
     "length_controlled_win_rate": "the same with the responses' lengths taken out (Dubois et al., 2024)",
     "score_gain": "mean of the policy's score less the other's, by the training reward model",
     "judge_score_gain": "the same by the held-out judge",

@@ -92,7 +92,12 @@ class RewardModelConfig(LearningConfig):
         description="learn beside the score how much annotators like length for its own sake; the score leaves it out, and with it "
         "whatever good grows in proportion to length",
     )
-    members: int = Field(default=1, ge=1, description="members of the ensemble, each fitted to its own bootstrap resample of the prompts")
+    members: int = Field(
+        default=1,
+        ge=1,
+        description="members of the ensemble, each fitted to its own bootstrap resample of the prompts. How far those of the held-out "
+        "judge differ is in the win rates' intervals: take 4 models or more there, since how far two differ is mostly chance",
+    )
     ensemble: Literal["heads", "models"] = Field(
         default="heads",
         description="what the members are: heads on one backbone, at the price of one model; or models trained one after the other, whose "

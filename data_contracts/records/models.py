@@ -101,16 +101,16 @@ FIGURE = RecordKind(
         Column(
             "low",
             FLOAT,
-            "lower end of its 95 % bootstrap interval over prompts, of the held-out judge's figures widened by how much its members "
-            "differ; null for a figure without one",
+            "lower end of its 95 % bootstrap interval over prompts, with `judge_half_width` added by squares where there is one; null for "
+            "a figure without an interval",
             nullable=True,
         ),
         Column("high", FLOAT, "upper end of the interval", nullable=True),
         Column(
             "judge_half_width",
             FLOAT,
-            "how wide the interval stays to each side however many prompts there are, because the held-out judge's members differ; null "
-            "for a figure that is not the judge's, and of a judge of one member, whose own error nobody knows",
+            "what of the interval's half width comes from how the held-out judge's members differ, which more prompts hardly lessen; null "
+            "for every figure but win rates, `judge_score`, its gains and `score_judge_gap`, and of a judge of one member",
             nullable=True,
         ),
         Column("n", INT, "prompts behind the figure"),
@@ -249,7 +249,7 @@ RULE = RecordKind(
         Column(
             "judge_half_width",
             FLOAT,
-            "how wide it stays to each side however many prompts there are, because the held-out judge's members differ",
+            "what of its half width comes from how the held-out judge's members differ",
             nullable=True,
         ),
         Column("threshold", FLOAT, "the bound: of two the one that is broken, or nearer"),

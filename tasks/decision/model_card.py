@@ -79,6 +79,7 @@ def content(home: Home, version: Artifact, evidence: Mapping[str, Artifact], pro
         "feedback": _headline(artifacts, "snapshot"),
         "preferences": _headline(artifacts, "prompts"),
         "judges": judges,
+        "judge_is_several": any(row.get("judge_half_width") is not None for row in figures),
         "figures": [row for name in SHOWN for row in figures if row["slice"] == ALL_SLICES and row["figure"] == name]
         + [row for row in measured_rows(home, evidence["gate"]) if row["slice"] == ALL_SLICES],
         "slices": [row for row in figures if row["slice"] != ALL_SLICES and row["figure"] == "win_rate_reference"],
@@ -99,6 +100,8 @@ def limitations(figures: Rows, rules: Rows, judges: Mapping[str, Mapping[str, An
         yield "The same judge chose among the states of the policy in training, on other prompts: it may be a little too kind."
     win = next((row for row in figures if row["figure"] == "win_rate_reference" and row["slice"] == ALL_SLICES), None)
     if win is not None:
+        if win.get("judge_half_width") is None:
+            yield "The judge is one model, and its own error is in no interval."
         yield f"The figures rest on {win['n']} held-out prompts of the same kind as those that were trained on."
     few = [row["slice"] for row in figures if row["figure"] == "win_rate_reference" and row["n"] < FEW_PROMPTS]
     if few:

@@ -137,6 +137,7 @@ def model_content(config: ReportConfig, artifacts: dict[str, Artifact]) -> dict[
         "rules": tables["gate"].to_dicts(),
         "evaluation": [row for row in figures if not _is_yardstick(row)],
         "truth": true_figures(tables["truth"]) if "truth" in artifacts else [],
+        "judge_members": artifacts["judge"].manifest.identity.config.get("members", 1),
         "judges": {name: json.loads(artifacts[role].file("evaluation.json").read_text()) for role, name in JUDGES.items()},
         "reward_parts": reward_parts(tables["reward"]),
         "preferences": artifacts["preferences"].manifest.headline,

@@ -44,6 +44,9 @@ def test_the_limitations_are_those_of_this_model(tmp_path: Path) -> None:
     assert "kl within budget" not in told
     assert "2 of the monitors" in told
     assert "chose among the states" in told
+    assert "The judge is one model, and its own error is in no interval" in told
+    several = " ".join(limitations([{**win("all", 90), "judge_half_width": 0.1}], rules, {}, policy))
+    assert "one model" not in several
 
 
 def test_settings_do_not_tell_where_things_lie() -> None:
