@@ -41,6 +41,8 @@ METHODS = {
     "dpo, 5e-4": f"learning_rate=5e-4,{PAIRS}",
 }
 """The settings of each; the sampling ones have those of the built-in recipe, which were chosen for PPO on seed 0."""
+JUDGE = ("judge.members=1", "judge.ensemble='heads'")
+"""One model: what is compared is how the policy learns."""
 FIGURES = {
     "true_reward_gain": "true reward gained",
     "kl_k1": "KL",
@@ -75,7 +77,17 @@ def play(home: Path, seed: int, method: str) -> dict[str, Any]:
     """One night by this method; what does not depend on it is there after the seed's first."""
     settings = f"policy={{method='{method.partition(',')[0]}',{METHODS[method]}}}"
     line = f"registry.line='{method.replace(', ', '-')}'"  # a champion of its own, so that no method is compared with another's
-    command = [sys.executable, "-m", "flows.cli", "run", "--home", str(home), "--set", f"seed={seed}", "--set", settings, "--set", line]
+    command = [
+        sys.executable,
+        "-m",
+        "flows.cli",
+        "run",
+        "--home",
+        str(home),
+        "--set",
+        f"seed={seed}",
+        *(word for one in (settings, line, *JUDGE) for word in ("--set", one)),
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     record = NightRecord.model_validate_json(max((home / "nights").glob("*.json")).read_text())
     shown = ("evaluation", "simulated truth")

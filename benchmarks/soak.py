@@ -51,6 +51,8 @@ KEPT = ("--keep-nights", "5", "--keep-days", "0.02", "--smallest", "0.05")
 """What `overnight gc` keeps whole. Half an hour: the night that was killed still finds its finished stages and checkpoints."""
 BY_ITSELF, KILLED = "the nights are over", "killed: "
 OVERNIGHT = (sys.executable, "-m", "flows.cli")
+SERVER = "models.fork_server"
+"""Stands in the command line of what forks learning jobs, and in theirs."""
 LOOK_SECONDS = 0.25
 GONE_SECONDS = 10.0
 """A learning job must be gone so soon after its night was killed."""
@@ -126,8 +128,17 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def jobs(members: list[psutil.Process]) -> list[psutil.Process]:
-    """The learning jobs among some processes."""
-    return [one for one in members if "models" in words(one)]
+    """The learning jobs among some processes: those that a fork server forked, and those that were started."""
+    servers = {one.pid for one in members if SERVER in words(one)}
+    return [one for one in members if "models" in words(one) or (SERVER in words(one) and parent(one) in servers)]
+
+
+def parent(process: psutil.Process) -> int | None:
+    """The pid of its parent; None where it has ended."""
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return None
 
 
 def words(process: psutil.Process) -> list[str]:
