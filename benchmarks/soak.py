@@ -136,7 +136,7 @@ def jobs(members: list[psutil.Process]) -> list[psutil.Process]:
 def parent(process: psutil.Process) -> int | None:
     """The pid of its parent; None where it has ended."""
     try:
-        return process.ppid()
+        return int(process.ppid())
     except psutil.NoSuchProcess:
         return None
 
