@@ -39,7 +39,8 @@ def begin_server() -> Callable[[], None]:
     port = free_port(HOST)
     command = [sys.executable, "-m", *COMMAND, "--host", HOST, "--port", str(port), *QUIET]
     said = TemporaryFile()  # noqa: SIM115  (as long as the server)
-    process = subprocess.Popen(command, env=worker_env() | TEMPORARY, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+    # In a group of its own: what interrupts the night must not end the server before it, since the night still has to tell it how it ended.
+    process = subprocess.Popen(command, env=worker_env() | TEMPORARY, stdin=subprocess.DEVNULL, stdout=said, stderr=said, process_group=0)
     atexit.register(_end, process, said)
     api = os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
     if auth := auth_string():

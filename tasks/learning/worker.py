@@ -165,7 +165,9 @@ def _held(process: Process, work: Path) -> Iterator[None]:
     """A process by whose name others know that the work is being done."""
     name = name_of(process.pid)
     try:
-        (work / "pid").write_text(name + "\n")
+        aside = work / "pid.aside"  # so that nobody reads half a name
+        aside.write_text(name + "\n")
+        aside.replace(work / "pid")
         yield
     finally:
         if process.poll() is None:

@@ -101,7 +101,7 @@ def test_judges_and_measures_are_limited_each_by_what_they_are(tmp_path: Path) -
 @pytest.mark.flow
 @pytest.mark.slow
 def test_a_signal_to_the_process_group_ends_a_night_without_a_traceback(tmp_path: Path) -> None:
-    """As a service manager or a closed terminal does it: Prefect's own server gets the signal, too."""
+    """As a service manager or a closed terminal does it. The server of its own stays until the night has told it how it ended."""
     home = tmp_path / "home"
     started = command(home, "--set", "base_model.pretrain.epochs=500")
     with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as night:
