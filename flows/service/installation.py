@@ -50,6 +50,11 @@ class Installation:
         return self.root / "service"
 
     @property
+    def given_up(self) -> Path:
+        """Where Prefect's server leaves the events that it could not act on."""
+        return self.folder / "prefect" / "dlq"
+
+    @property
     def processes(self) -> Processes:
         """Server and workers."""
         return Processes(self.folder)

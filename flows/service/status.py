@@ -37,7 +37,15 @@ def status(root: Path) -> Iterator[Finding]:
     else:
         yield Finding("server", f"answers at {api}")
         yield from _on_server(api)
+    yield from _given_up(installation.given_up)
     yield from _nights(Home(root))
+
+
+def _given_up(folder: Path) -> Iterator[Finding]:
+    """Events that the server could not act on, after several tries: each may be an alert that nobody got."""
+    if count := sum(1 for _ in folder.glob("*")):
+        why = "its log says why; where SQLite was busy, PostgreSQL waits its turn"
+        yield Finding("alerts", f"may be missing: the server gave up on events ({count}), which lie in {folder}; {why}", wrong=True)
 
 
 def _on_server(api: str) -> Iterator[Finding]:

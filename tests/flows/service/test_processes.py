@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -95,6 +96,22 @@ def test_a_recipe_whose_last_night_failed_is_wrong_whatever_others_did_since(tmp
         (tmp_path / "nights" / f"{record['night']}.json").write_text(json.dumps(record))
     found = [(finding.state, finding.wrong) for finding in status(tmp_path)][1:]
     assert found == [("mine: failed in ingest", True), *[("other: nothing new", False)] * 3]
+
+
+def test_events_that_the_server_gave_up_on_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given up on by Prefect's own queue, in the home that an installation gives it."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    script = (
+        "import asyncio\nfrom prefect.server.utilities.messaging.memory import MemoryMessage, Topic\n"
+        "async def main():\n    topic, message = Topic.by_name('events').subscribe(), MemoryMessage('{}', {})\n"
+        "    for _ in range(topic.max_retries + 1): await topic.retry(message)\nasyncio.run(main())"
+    )
+    installation = Installation(tmp_path)
+    assert not any("gave up" in finding.state for finding in status(tmp_path))
+    subprocess.run([sys.executable, "-c", script], env=installation.environment("http://127.0.0.1:1"), check=True)
+    (told,) = (finding for finding in status(tmp_path) if "gave up" in finding.state)
+    assert told.wrong
+    assert "gave up on events (1)" in told.state
 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
